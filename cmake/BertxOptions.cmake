@@ -1,0 +1,41 @@
+# What every target of bertx is compiled with, and the helper for kernels that exist once per instruction set.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+
+add_library(bertx_options INTERFACE)
+target_compile_options(bertx_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-unknown-pragmas)
+if(BERTX_WERROR)
+  target_compile_options(bertx_options INTERFACE -Werror)
+endif()
+
+# bertx_isa_kernels(<target> <source>): compiles one body three times, with BERTX_ISA_NAMESPACE = avx512 | avx2 |
+# portable and BERTX_VECTOR_BYTES = 64 | 32 | 16. Such a source includes no header with inline code: an inline
+# function compiled with -mavx512f could replace the plain copy of the same function at link time.
+function(bertx_isa_kernels target source)
+  get_filename_component(stem ${source} NAME_WE)
+  foreach(isa portable avx2 avx512)
+    set(flags "")
+    set(bytes 16)
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+      if(isa STREQUAL avx512)
+        set(flags -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
+        set(bytes 64)
+      elseif(isa STREQUAL avx2)
+        set(flags -mavx2 -mfma -mf16c)
+        set(bytes 32)
+      endif()
+    endif()
+    set(object ${target}_${stem}_${isa})
+    add_library(${object} OBJECT ${source})
+    target_compile_definitions(${object} PRIVATE BERTX_ISA_NAMESPACE=${isa} BERTX_VECTOR_BYTES=${bytes})
+    target_compile_options(${object} PRIVATE ${flags} -O3 -fno-math-errno -fno-trapping-math)
+    target_include_directories(${object} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
+    target_link_libraries(${object} PRIVATE $<BUILD_INTERFACE:bertx_options>)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${object}>)
+  endforeach()
+endfunction()
