@@ -1,0 +1,27 @@
+// The table of backends by name. A table, not self-registration: objects that nobody names drop out of a static library.
+#include "bertx/backend.h"
+#include "bertx/error.h"
+
+namespace bertx {
+
+std::unique_ptr<Backend> make_backend(std::string_view name) {
+  if (name == "cpu") return make_cpu_backend();
+  if (name == "cuda") return make_cuda_backend();
+  if (name == "reference") return make_reference_backend();
+  fail(ErrorKind::usage, "unknown backend \"", name, "\"; expected one of: cpu, cuda, reference");
+}
+
+Storage make_storage(Backend& backend, std::int64_t rows, std::int64_t cols, DType dtype) {
+  assert(rows >= 0 && cols >= 0);
+  std::int64_t elements = 0, bytes = 0;
+  if (__builtin_mul_overflow(rows, cols, &elements) ||
+      __builtin_mul_overflow(elements, static_cast<std::int64_t>(size_of(dtype)), &bytes)) {
+    fail(ErrorKind::out_of_memory, "a tensor [", rows, ", ", cols, "] exceeds the address space");
+  }
+  Storage storage{backend.allocate(static_cast<std::size_t>(bytes)), {}};
+  storage.tensor = view(storage.buffer.data.get(), rows, cols, dtype);
+  backend.fill(storage.tensor, 0);
+  return storage;
+}
+
+}  // namespace bertx
