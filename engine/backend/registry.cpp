@@ -1,4 +1,5 @@
-// The table of backends by name. A table, not self-registration: objects that nobody names drop out of a static library.
+// The table of backends by name. A table, not self-registration: objects that nobody names drop out of a static
+// library.
 #include "bertx/backend.h"
 #include "bertx/error.h"
 

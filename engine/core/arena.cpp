@@ -8,15 +8,16 @@
 namespace bertx {
 namespace {
 
-constexpr std::int64_t kAlignment = 64;                // bytes: a cache line and the widest vector
-constexpr std::int64_t kAlias = 4096;                  // bytes: addresses this far apart share a cache set
+constexpr std::int64_t kAlignment = 64;  // bytes: a cache line and the widest vector
+constexpr std::int64_t kAlias = 4096;    // bytes: addresses this far apart share a cache set
 constexpr std::size_t kFirstChunk = std::size_t{1} << 20;
 
 std::size_t bytes_of(std::int64_t rows, std::int64_t stride, DType dtype) {
   std::int64_t elements = 0, bytes = 0;
   if (__builtin_mul_overflow(rows, stride, &elements) ||
       __builtin_mul_overflow(elements, static_cast<std::int64_t>(size_of(dtype)), &bytes)) {
-    fail(ErrorKind::out_of_memory, "an activation of ", rows, " rows and ", stride, " columns exceeds the address space");
+    fail(ErrorKind::out_of_memory, "an activation of ", rows, " rows and ", stride,
+         " columns exceeds the address space");
   }
   return static_cast<std::size_t>(bytes);
 }

@@ -19,12 +19,17 @@ bool is_float(DType type) { return type != DType::i32 && type != DType::u8; }
 template <class Body>
 void with_load(DType type, const Body& body) {
   switch (type) {
-    case DType::f32: return body([](const void* p, std::int64_t i) -> double { return static_cast<const float*>(p)[i]; });
+    case DType::f32:
+      return body([](const void* p, std::int64_t i) -> double { return static_cast<const float*>(p)[i]; });
     case DType::f64: return body([](const void* p, std::int64_t i) { return static_cast<const double*>(p)[i]; });
     case DType::f16:
-      return body([](const void* p, std::int64_t i) -> double { return f16_to_float(static_cast<const std::uint16_t*>(p)[i]); });
+      return body([](const void* p, std::int64_t i) -> double {
+        return f16_to_float(static_cast<const std::uint16_t*>(p)[i]);
+      });
     case DType::bf16:
-      return body([](const void* p, std::int64_t i) -> double { return bf16_to_float(static_cast<const std::uint16_t*>(p)[i]); });
+      return body([](const void* p, std::int64_t i) -> double {
+        return bf16_to_float(static_cast<const std::uint16_t*>(p)[i]);
+      });
     default: assert(!"not a float type");
   }
 }
@@ -32,7 +37,8 @@ void with_load(DType type, const Body& body) {
 template <class Body>
 void with_store(DType type, const Body& body) {
   switch (type) {
-    case DType::f32: return body([](void* p, std::int64_t i, double v) { static_cast<float*>(p)[i] = static_cast<float>(v); });
+    case DType::f32:
+      return body([](void* p, std::int64_t i, double v) { static_cast<float*>(p)[i] = static_cast<float>(v); });
     case DType::f64: return body([](void* p, std::int64_t i, double v) { static_cast<double*>(p)[i] = v; });
     case DType::f16:
       return body([](void* p, std::int64_t i, double v) {
@@ -43,9 +49,11 @@ void with_store(DType type, const Body& body) {
         static_cast<std::uint16_t*>(p)[i] = float_to_bf16(static_cast<float>(v));
       });
     case DType::i32:
-      return body([](void* p, std::int64_t i, double v) { static_cast<std::int32_t*>(p)[i] = static_cast<std::int32_t>(v); });
+      return body(
+          [](void* p, std::int64_t i, double v) { static_cast<std::int32_t*>(p)[i] = static_cast<std::int32_t>(v); });
     case DType::u8:
-      return body([](void* p, std::int64_t i, double v) { static_cast<std::uint8_t*>(p)[i] = static_cast<std::uint8_t>(v); });
+      return body(
+          [](void* p, std::int64_t i, double v) { static_cast<std::uint8_t*>(p)[i] = static_cast<std::uint8_t>(v); });
   }
 }
 
@@ -56,10 +64,10 @@ std::byte* row(Tensor x, std::int64_t i) { return static_cast<std::byte*>(x.row_
 Buffer allocate_host(std::size_t bytes) {
   void* data = nullptr;
   if (bytes <= static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max())) {
-    data = ::operator new(std::max(bytes, kAlignment), std::align_val_t{kAlignment}, std::nothrow);
+    data = ::operator new (std::max(bytes, kAlignment), std::align_val_t{kAlignment}, std::nothrow);
   }
   if (data == nullptr) fail(ErrorKind::out_of_memory, "out of memory: ", bytes, " bytes were needed in one piece");
-  return {std::shared_ptr<void>(data, [](void* p) { ::operator delete(p, std::align_val_t{kAlignment}); }), bytes};
+  return {std::shared_ptr<void>(data, [](void* p) { ::operator delete (p, std::align_val_t{kAlignment}); }), bytes};
 }
 
 void convert_host(Tensor from, Tensor to) {

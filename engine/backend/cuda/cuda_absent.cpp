@@ -5,7 +5,8 @@
 namespace bertx {
 
 std::unique_ptr<Backend> make_cuda_backend() {
-  fail(ErrorKind::usage, "this bertx was built without CUDA; configure with -DBERTX_BACKEND=cuda to have the backend \"cuda\"");
+  fail(ErrorKind::usage,
+       "this bertx was built without CUDA; configure with -DBERTX_BACKEND=cuda to have the backend \"cuda\"");
 }
 
 }  // namespace bertx
