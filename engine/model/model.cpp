@@ -1,0 +1,133 @@
+// A model from tokens to loss and back; the walk over its parameters.
+#include "bertx/model.h"
+
+#include <cassert>
+#include <unordered_set>
+
+#include "bertx/error.h"
+#include "model/head.h"
+
+namespace bertx {
+
+Tensor Model::forward(Exec& exec, const Batch& batch, Saved* saved) const {
+  const Tensor hidden = encode(exec, batch, saved);
+  Tensor first_tokens;
+  if (pooler) {
+    if (batch.starts[batch.sequences()] == batch.starts[batch.sequences() - 1]) {
+      fail(ErrorKind::usage, "batch: sequence ", batch.sequences() - 1, " is empty, expected at least one token to classify");
+    }
+    first_tokens = exec.integers(std::span(batch.starts).first(static_cast<std::size_t>(batch.sequences())));
+  }
+  if (saved) saved->first_tokens = first_tokens;
+  return head_forward(exec, head, pooler ? &*pooler : nullptr, hidden, first_tokens, saved ? &saved->head : nullptr);
+}
+
+double Model::loss(Exec& exec, const Batch& batch, Tensor logits, double scale, Tensor dlogits) const {
+  const auto expect = [&](std::size_t found, std::int64_t expected, const char* what) {
+    if (static_cast<std::int64_t>(found) != expected) {
+      fail(ErrorKind::usage, "batch: found ", found, " ", what, ", expected ", expected);
+    }
+  };
+  const std::int64_t sequences = batch.sequences(), tokens = batch.tokens();
+  switch (head.kind) {
+    case HeadKind::sequence_classification:
+      if (head.problem == ProblemKind::single_label) {
+        expect(batch.labels.size(), sequences, "labels");
+        return exec.backend.cross_entropy(logits, exec.integers(batch.labels), scale, dlogits);
+      }
+      expect(batch.targets.size(), logits.rows * sequences, "targets");
+      if (head.problem == ProblemKind::regression) {
+        return exec.backend.mean_squared_error(logits, exec.reals(batch.targets, logits.rows, sequences), scale, dlogits);
+      }
+      return exec.backend.binary_cross_entropy(logits, exec.reals(batch.targets, logits.rows, sequences), scale, dlogits);
+    case HeadKind::token_classification:
+    case HeadKind::masked_lm:
+      expect(batch.labels.size(), tokens, "labels");
+      return exec.backend.cross_entropy(logits, exec.integers(batch.labels), scale, dlogits);
+    case HeadKind::question_answering:
+      expect(batch.labels.size(), 2 * sequences, "labels");
+      return exec.backend.span_cross_entropy(logits, exec.integers(batch.starts), exec.integers(batch.labels), scale, dlogits);
+    case HeadKind::none: break;
+  }
+  fail(ErrorKind::usage, "model: found no head, expected one with a loss");
+}
+
+void Model::backward(Exec& exec, const Batch& batch, const Saved& saved, Tensor dlogits) {
+  const Arena::Mark mark = exec.arena.mark();
+  Tensor dy = exec.take(config.hidden, batch.tokens()), dx = exec.take(config.hidden, batch.tokens());
+  head_backward(exec, head, pooler ? &*pooler : nullptr, saved.head, saved.first_tokens, dlogits, dy);
+  for (std::size_t i = layers.size(); i-- > 0;) {
+    layers[i].backward(exec, saved.layers[i], saved.starts, dy, dx, static_cast<int>(i));
+    std::swap(dx, dy);
+  }
+  embeddings.backward(exec, saved.embeddings, saved.ids, saved.types, saved.starts, dy);
+  exec.arena.rewind(mark);
+}
+
+// ---- the walk -------------------------------------------------------------------------------------------------------
+
+void Model::visit(const Visit& parameter) {
+  std::unordered_set<const Parameter*> seen;
+  const Visit once = [&](const std::string& path, Parameter& p) {
+    if (seen.insert(&p).second) parameter(path, p);
+  };
+  const std::string base = prefix();
+  embeddings.visit(base + "embeddings", once);
+  for (std::size_t i = 0; i < layers.size(); ++i) layers[i].visit(base + "encoder.layer." + std::to_string(i), once);
+  if (pooler) pooler->visit(base + "pooler.dense", once);
+  if (head.kind == HeadKind::masked_lm) {
+    // The decoder's bias has a name of its own in checkpoints; a tied weight was visited as the word embedding.
+    once("cls.predictions.bias", *head.decoder->bias);
+    head.transform->visit("cls.predictions.transform.dense", once);
+    head.transform_norm->visit("cls.predictions.transform.LayerNorm", once);
+    head.decoder->weight->visit("cls.predictions.decoder.weight", once);
+  } else if (head.classifier) {
+    head.classifier->visit(head.kind == HeadKind::question_answering ? "qa_outputs" : "classifier", once);
+  }
+}
+
+void Model::visit_structure(const VisitStructure& part) {
+  std::unordered_set<const LinearWeight*> seen;
+  visit_linears([&](const std::string& path, Linear& linear) {
+    if (seen.insert(linear.weight.get()).second) linear.weight->structure(path + ".weight", part);
+  });
+}
+
+void Model::visit_linears(const std::function<void(const std::string& path, Linear&)>& linear) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    layers[i].visit_linears(prefix() + "encoder.layer." + std::to_string(i), linear);
+  }
+}
+
+void Model::zero_gradients(Backend& backend) {
+  visit([&](const std::string&, Parameter& p) {
+    if (p.frozen) {
+      p.grad = {};
+    } else if (p.grad.tensor.empty()) {
+      p.grad = make_storage(backend, p.tensor().rows, p.tensor().cols, p.tensor().dtype);
+    } else {
+      backend.fill(p.gradient(), 0.0);
+    }
+  });
+}
+
+void Model::drop_gradients() {
+  visit([](const std::string&, Parameter& p) { p.grad = {}; });
+}
+
+void Model::refresh(Backend& backend) {
+  visit_linears([&](const std::string&, Linear& linear) { linear.weight->refresh(backend); });
+  if (pooler) pooler->weight->refresh(backend);
+}
+
+void Model::prepare(Backend& backend) {
+  visit_linears([&](const std::string&, Linear& linear) { linear.weight->prepare(backend); });
+}
+
+std::int64_t Model::parameter_count() {
+  std::int64_t count = 0;
+  visit([&](const std::string&, Parameter& p) { count += p.tensor().size(); });
+  return count;
+}
+
+}  // namespace bertx

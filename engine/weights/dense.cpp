@@ -1,0 +1,31 @@
+#include "bertx/weight.h"
+#include "weights/count.h"
+
+namespace bertx {
+
+// y [out, T] = W x [in, T]
+void DenseWeight::apply(Exec& exec, Tensor x, Tensor y) const {
+  if (prepared_) {
+    exec.backend.apply(*prepared_, x, y);
+  } else {
+    exec.backend.gemm(Trans::no, Trans::no, w_->tensor(), x, y, Write::overwrite);
+  }
+}
+
+// dW [out, in] += dy [out, T] xᵀ; dx [in, T] = Wᵀ dy
+void DenseWeight::apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) {
+  if (!w_->gradient().empty()) {
+    exec.backend.gemm(Trans::no, Trans::yes, dy, x, w_->gradient(), Write::add);
+  }
+  if (!dx.empty()) exec.backend.gemm(Trans::yes, Trans::no, w_->tensor(), dy, dx, write);
+}
+
+void DenseWeight::prepare(Backend& backend) {
+  if (!prepared_) prepared_ = backend.prepare_dense(w_->tensor());
+}
+
+void DenseWeight::materialize(Backend& backend, Tensor out_matrix) const { backend.copy(w_->tensor(), out_matrix); }
+
+std::int64_t DenseWeight::nonzeros(Backend& backend) const { return count_nonzeros(backend, w_->tensor()); }
+
+}  // namespace bertx
