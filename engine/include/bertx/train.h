@@ -1,5 +1,8 @@
 // The training loop: batches, loss, gradients, clip, update, evaluation, checkpoints — and the seam by which
 // compression takes part (TrainHook), since it has no loop of its own.
+//
+//   examples -> Sampler -> collate -> forward -> loss -> backward -> [hook] -> clip -> AdamW -> [hook]
+//            -> log -> evaluate -> checkpoint
 #pragma once
 
 #include <cstdint>
@@ -8,13 +11,16 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "bertx/dataset.h"
 #include "bertx/metrics.h"
 #include "bertx/model.h"
+#include "bertx/signals.h"
 #include "bertx/tokenizer.h"
 
 namespace bertx {
@@ -24,29 +30,50 @@ enum class Evaluate : std::uint8_t { no, steps, epoch };
 
 /// Names and defaults are those of transformers' TrainingArguments.
 struct TrainOptions {
-  std::filesystem::path output_dir;
+  std::filesystem::path output_dir;  ///< empty: nothing is written (then no checkpoints, no best model)
   double learning_rate = 5e-5, adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
-  double weight_decay = 0.0, max_grad_norm = 1.0;
+  double weight_decay = 0.0, max_grad_norm = 1.0;  ///< max_grad_norm 0: no clipping
   double num_train_epochs = 3.0;
   std::int64_t max_steps = -1;  ///< positive: overrides the epochs
   std::int64_t warmup_steps = 0;
-  double warmup_ratio = 0.0;
+  double warmup_ratio = 0.0;  ///< counts where warmup_steps is 0
   Schedule lr_scheduler_type = Schedule::linear;
   bool adam_bias_correction = true;
   std::int64_t per_device_train_batch_size = 8, per_device_eval_batch_size = 8, gradient_accumulation_steps = 1;
   bool freeze_embeddings = false;
   std::uint64_t seed = 42;
-  std::int64_t logging_steps = 500;
+  std::int64_t logging_steps = 500;  ///< 0: only the summary at the end
   Evaluate eval_strategy = Evaluate::no;
   std::int64_t eval_steps = 0, save_steps = 0;  ///< 0: eval with logging_steps; no checkpoints before the end
   bool save_at_epoch = false;
-  std::int64_t save_total_limit = 0;  ///< 0: keep all
-  bool load_best_model_at_end = false;
-  std::string metric_for_best_model = "loss";
-  std::optional<bool> greater_is_better;
+  std::int64_t save_total_limit = 0;  ///< 0: keep all. The best and the newest are never removed
+  bool load_best_model_at_end = false;  ///< every evaluation that is the best so far writes a checkpoint, too
+  std::string metric_for_best_model = "loss";  ///< with or without "eval_"
+  std::optional<bool> greater_is_better;       ///< empty: as higher_is_better() says
+  /// A checkpoint directory (an unusable one is an Error), or "true", or a directory of checkpoints: the newest usable
+  /// one there (of output_dir), unusable newer ones being skipped with a warning.
   std::optional<std::filesystem::path> resume_from_checkpoint;
-  bool tensorboard = false;
+  bool overwrite_output_dir = false;  ///< a fresh start removes the checkpoints in output_dir; otherwise it refuses them
+  bool save_final_model = true;       ///< into output_dir, after TrainHook::finish
+  ExportForm final_form = ExportForm::native;
+  bool tensorboard = false;  ///< event files under output_dir/runs
 };
+
+/// Throws Error(usage) naming the option, its value and what is allowed.
+void check_options(const TrainOptions& options);
+
+/// How many updates `options` make of `examples`; for `--dry_run` and hooks that plan ahead.
+struct TrainPlan {
+  std::int64_t batches_per_epoch = 0, steps_per_epoch = 0, total_steps = 0, warmup_steps = 0;
+};
+TrainPlan plan_training(const TrainOptions& options, std::int64_t examples);
+
+/// What the learning rate of update `step` (from 0) is multiplied with; as transformers.get_scheduler of linear,
+/// constant_with_warmup and cosine.
+double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup_steps, std::int64_t total_steps);
+std::string_view schedule_name(Schedule schedule);
+/// "linear", "constant" (or "constant_with_warmup"), "cosine"; empty for others.
+std::optional<Schedule> find_schedule(std::string_view name);
 
 /// Where training stands; handed to hooks.
 struct TrainState {
@@ -60,7 +87,10 @@ struct TrainState {
 class TrainHook {
  public:
   virtual ~TrainHook() = default;
-  /// Before the optimizer is built: the hook may change the representation of weights. After a resume, `load` follows.
+  /// Before the optimizer is built: the hook may change the representation of weights, here and in finish() only.
+  /// After a resume the model is that of the checkpoint: what an earlier begin() made of it is already there, and flags
+  /// of parameters (frozen, decay, learning_rate_factor) are to be set again; `load` follows. The same happens before
+  /// finish() where load_best_model_at_end brings back an earlier checkpoint.
   virtual void begin(Backend&, Model&, const TrainState&) {}
   /// Before the forward pass of a step (once per update, not per micro-batch): sets masks for this step.
   virtual void before_step(Backend&, Model&, const TrainState&) {}
@@ -77,5 +107,106 @@ class TrainHook {
   /// Named figures for logs and progress, e.g. {"sparsity", 0.73}.
   virtual std::vector<std::pair<std::string, double>> figures() const { return {}; }
 };
+
+/// Named numbers in the order of their output; NaN is written as null.
+using Figures = std::vector<std::pair<std::string, double>>;
+
+// --- Evaluation -----------------------------------------------------------------------------------------------
+
+struct EvalOptions {
+  LabelKind kind = LabelKind::none;    ///< of the examples; none: predictions only
+  std::vector<std::string> metrics;    ///< empty: default_metrics(kind)
+  std::int32_t positive = 1;           ///< the class that F1 is about
+  std::int64_t batch_size = 8;         ///< sequences
+};
+
+struct EvalResult {
+  Predictions predictions;     ///< in the order of the examples
+  std::optional<double> loss;  ///< mean over the labelled examples; empty without labels
+  MetricValues metrics;
+  std::int64_t samples = 0;
+  double runtime = 0, samples_per_second = 0, steps_per_second = 0;
+  int signal = 0;  ///< it was stopped by this signal: nothing above counts
+
+  /// eval_loss, eval_accuracy, …, eval_samples, eval_runtime, eval_samples_per_second, eval_steps_per_second; `suffix`
+  /// is added to every name ("_mm" for MNLI mismatched, as in run_glue).
+  Figures figures(std::string_view prefix = "eval", std::string_view suffix = {}) const;
+};
+
+struct StepReport {
+  TrainState state;             ///< after the update
+  double loss = 0;              ///< of this step, with the hook's penalty
+  double gradient_norm = 0;     ///< before clipping
+  double steps_per_second = 0;  ///< over this run so far, evaluations left out
+  std::int64_t tokens = 0;      ///< of this step
+};
+
+/// How a tool hears of progress; the library itself prints nothing. Called from the thread that trains or evaluates.
+class ProgressObserver {
+ public:
+  virtual ~ProgressObserver() = default;
+  virtual void on_begin(const TrainState& /*start*/, const TrainPlan&) {}
+  virtual void on_step(const StepReport&) {}
+  virtual void on_log(const TrainState&, const Figures&) {}  ///< what goes to log_history
+  virtual void on_evaluate_progress(std::int64_t /*samples done*/, std::int64_t /*of*/) {}
+  virtual void on_evaluate(const TrainState&, const Figures&) {}
+  virtual void on_checkpoint(const TrainState&, const std::filesystem::path&) {}
+  virtual void on_warning(const std::string&) {}
+};
+
+/// Runs `model` over `examples`, shortest first, and measures it. Throws Error(bad_input) for ids, lengths or labels
+/// that the model has no place for, Error(numeric) for logits that are not finite.
+EvalResult evaluate(Backend& backend, const Model& model, std::span<const EncodedExample> examples,
+                    const EvalOptions& options, ProgressObserver* observer = nullptr);
+
+/// Writes <split>_results.json and merges the figures into all_results.json, as transformers' save_metrics does.
+void write_results(const std::filesystem::path& directory, std::string_view split, const Figures& figures);
+/// The same as JSON text, keys sorted.
+std::string figures_to_json(const Figures& figures, int indent = 4);
+
+// --- Training -------------------------------------------------------------------------------------------------
+
+struct EvalSet {
+  std::span<const EncodedExample> examples;
+  std::string suffix;  ///< of the names of its figures; the first set picks the best model
+};
+
+/// What is trained on. The spans must outlive the call.
+struct TrainData {
+  std::span<const EncodedExample> train;
+  std::vector<EvalSet> eval;
+  LabelKind kind = LabelKind::single_label;
+  std::vector<std::string> metrics;  ///< empty: default_metrics(kind)
+  std::int32_t positive = 1;
+};
+
+struct TrainResult {
+  TrainState state;
+  int signal = 0;           ///< nonzero: stopped by this signal, after a checkpoint; finish() was not called
+  double train_loss = 0;    ///< mean over all steps, those before a resume included
+  double runtime = 0;       ///< seconds of this call
+  std::int64_t samples = 0;          ///< training examples
+  double samples_per_second = 0, steps_per_second = 0;
+  std::optional<double> best_metric;
+  std::filesystem::path best_checkpoint, last_checkpoint;  ///< empty: none
+  std::vector<Figures> log_history;
+  std::vector<std::string> warnings;
+
+  Figures figures() const;  ///< train_loss, train_runtime, …: for write_results(…, "train", …)
+};
+
+/// Trains a sequence classification model in place. `tokenizer`, where given, is saved with every checkpoint. After a
+/// resume `model` is replaced by the checkpoint's. With equal options, data and thread count a resumed run ends in the
+/// very parameters of an uninterrupted one; a signal acts after the update at hand.
+///
+/// Throws Error(numeric) before an update whose loss or gradient is not finite (it names step and tensor), Error(usage)
+/// for options that make no sense or contradict the checkpoint (seed, batch size, accumulation), Error(bad_input) for a
+/// checkpoint that is damaged, from a later version or from other data, Error(io) when a file cannot be written.
+TrainResult train(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data,
+                  const TrainOptions& options, TrainHook* hook = nullptr, ProgressObserver* observer = nullptr);
+
+/// The newest usable checkpoint-<step> in `output_dir`; empty: none. Why newer ones are not usable goes to `skipped`.
+std::filesystem::path find_last_checkpoint(const std::filesystem::path& output_dir,
+                                           std::vector<std::string>* skipped = nullptr);
 
 }  // namespace bertx
