@@ -13,8 +13,10 @@ Tensor Model::forward(Exec& exec, const Batch& batch, Saved* saved) const {
   const Tensor hidden = encode(exec, batch, saved);
   Tensor first_tokens;
   if (pooler) {
-    if (batch.starts[batch.sequences()] == batch.starts[batch.sequences() - 1]) {
-      fail(ErrorKind::usage, "batch: sequence ", batch.sequences() - 1, " is empty, expected at least one token to classify");
+    for (std::int64_t b = 0; b < batch.sequences(); ++b) {
+      if (batch.starts[b] == batch.starts[b + 1]) {
+        fail(ErrorKind::usage, "batch: sequence ", b, " is empty, expected at least one token to classify");
+      }
     }
     first_tokens = exec.integers(std::span(batch.starts).first(static_cast<std::size_t>(batch.sequences())));
   }
@@ -68,21 +70,24 @@ void Model::backward(Exec& exec, const Batch& batch, const Saved& saved, Tensor 
 
 void Model::visit(const Visit& parameter) {
   std::unordered_set<const Parameter*> seen;
-  const Visit once = [&](const std::string& path, Parameter& p) {
+  visit_every_path([&](const std::string& path, Parameter& p) {
     if (seen.insert(&p).second) parameter(path, p);
-  };
+  });
+}
+
+void Model::visit_every_path(const Visit& parameter) {
   const std::string base = prefix();
-  embeddings.visit(base + "embeddings", once);
-  for (std::size_t i = 0; i < layers.size(); ++i) layers[i].visit(base + "encoder.layer." + std::to_string(i), once);
-  if (pooler) pooler->visit(base + "pooler.dense", once);
+  embeddings.visit(base + "embeddings", parameter);
+  for (std::size_t i = 0; i < layers.size(); ++i) layers[i].visit(base + "encoder.layer." + std::to_string(i), parameter);
+  if (pooler) pooler->visit(base + "pooler.dense", parameter);
   if (head.kind == HeadKind::masked_lm) {
     // The decoder's bias has a name of its own in checkpoints; a tied weight was visited as the word embedding.
-    once("cls.predictions.bias", *head.decoder->bias);
-    head.transform->visit("cls.predictions.transform.dense", once);
-    head.transform_norm->visit("cls.predictions.transform.LayerNorm", once);
-    head.decoder->weight->visit("cls.predictions.decoder.weight", once);
+    parameter("cls.predictions.bias", *head.decoder->bias);
+    head.transform->visit("cls.predictions.transform.dense", parameter);
+    head.transform_norm->visit("cls.predictions.transform.LayerNorm", parameter);
+    head.decoder->weight->visit("cls.predictions.decoder.weight", parameter);
   } else if (head.classifier) {
-    head.classifier->visit(head.kind == HeadKind::question_answering ? "qa_outputs" : "classifier", once);
+    head.classifier->visit(head.kind == HeadKind::question_answering ? "qa_outputs" : "classifier", parameter);
   }
 }
 

@@ -29,7 +29,7 @@ struct Linear {
 
 /// Ba, Kiros & Hinton 2016 (1607.06450), over the features of each token.
 struct LayerNorm {
-  Parameter gamma, beta;  ///< [F, 1]
+  std::shared_ptr<Parameter> gamma, beta;  ///< [F, 1]
   double eps = 1e-12;
 
   struct Saved {
@@ -44,7 +44,7 @@ struct LayerNorm {
 /// Word + position + type, then LayerNorm and dropout.
 struct Embeddings {
   std::shared_ptr<Parameter> word;  ///< [vocab, H]; the masked LM decoder may share it
-  Parameter position, type;         ///< [positions, H], [types, H]
+  std::shared_ptr<Parameter> position, type;  ///< [positions, H], [types, H]
   LayerNorm norm;
   float dropout = 0.1f;
 

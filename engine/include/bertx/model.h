@@ -63,6 +63,8 @@ class Model {
   // ---- the walk ---------------------------------------------------------------------------------------------------
   /// Every parameter once (shared ones at their first path), in the order of a checkpoint.
   void visit(const Visit& parameter);
+  /// The same, but a shared parameter comes at each of its paths.
+  void visit_every_path(const Visit& parameter);
   /// Masks, columns, row pointers: saved, never updated.
   void visit_structure(const VisitStructure& part);
   /// The encoder's linear maps, six a layer, named "bert.encoder.layer.0.attention.self.query" and so on.
