@@ -1,0 +1,159 @@
+// One call of the checked backend: copies of its operands for the oracle, and the comparison of its results.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <list>
+#include <vector>
+
+#include "bertx/backend.h"
+#include "bertx/error.h"
+#include "core/host_memory.h"
+#include "core/tolerance.h"
+
+namespace bertx::checked {
+
+inline bool is_float(DType type) { return type != DType::i32 && type != DType::u8; }
+
+// ---- norms of the oracle's tensors (f64, host), from which tolerances follow -------------------------------------
+
+inline double value_at(Tensor x, std::int64_t i, std::int64_t j) {
+  const std::int64_t element = i * x.stride + j;
+  if (x.dtype == DType::i32) return x.as<std::int32_t>()[element];
+  if (x.dtype == DType::u8) return x.as<std::uint8_t>()[element];
+  return x.as<double>()[element];
+}
+
+inline double max_abs(Tensor x) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < x.rows && !x.empty(); ++i) {
+    for (std::int64_t j = 0; j < x.cols; ++j) largest = std::max(largest, std::abs(value_at(x, i, j)));
+  }
+  return largest;
+}
+
+/// Largest Euclidean norm of a row.
+inline double row_norm(Tensor x) {
+  double largest = 0;
+  for (std::int64_t i = 0; i < x.rows; ++i) {
+    double sum = 0;
+    for (std::int64_t j = 0; j < x.cols; ++j) sum += value_at(x, i, j) * value_at(x, i, j);
+    largest = std::max(largest, sum);
+  }
+  return std::sqrt(largest);
+}
+
+/// Largest Euclidean norm of `group` successive rows of a column.
+inline double column_norm(Tensor x, std::int64_t group) {
+  double largest = 0;
+  for (std::int64_t first = 0; first < x.rows; first += group) {
+    for (std::int64_t j = 0; j < x.cols; ++j) {
+      double sum = 0;
+      for (std::int64_t i = first; i < std::min(first + group, x.rows); ++i)
+        sum += value_at(x, i, j) * value_at(x, i, j);
+      largest = std::max(largest, sum);
+    }
+  }
+  return std::sqrt(largest);
+}
+inline double column_norm(Tensor x) { return column_norm(x, std::max<std::int64_t>(1, x.rows)); }
+
+/// Largest Euclidean norm of a row, or of a column, of a CSR matrix.
+inline double csr_norm(const CsrPattern& w, Tensor values, bool of_columns) {
+  std::vector<double> sums(static_cast<std::size_t>(of_columns ? w.cols : w.rows) + 1, 0.0);
+  for (std::int64_t i = 0; i < w.rows; ++i) {
+    for (std::int64_t e = w.row_start.as<std::int32_t>()[i]; e < w.row_start.as<std::int32_t>()[i + 1]; ++e) {
+      const std::int64_t line = of_columns ? w.columns.as<std::int32_t>()[e] : i;
+      sums[static_cast<std::size_t>(line)] += value_at(values, 0, e) * value_at(values, 0, e);
+    }
+  }
+  return std::sqrt(*std::max_element(sums.begin(), sums.end()));
+}
+
+inline double root(std::int64_t n) { return std::sqrt(static_cast<double>(n)); }
+
+/// One call of an operation: the oracle's copies ("mirrors") of its tensors as they were before, and the comparison.
+class Call {
+ public:
+  Call(Backend& fast, Backend& oracle, std::string_view operation)
+      : fast_(fast), oracle_(oracle), operation_(operation) {}
+
+  /// The mirror of a tensor of `fast`, made on first sight: aliases among the operands stay aliases.
+  Tensor operator()(Tensor x) {
+    if (x.empty()) return {};
+    for (const Entry& entry : entries_) {
+      if (entry.original.data == x.data && entry.original.rows == x.rows && entry.original.cols == x.cols) {
+        return entry.mirror.tensor;
+      }
+    }
+    entries_.push_back({x, make_storage(oracle_, x.rows, x.cols, is_float(x.dtype) ? oracle_.real() : x.dtype)});
+    const Storage host = on_host(x);
+    oracle_.upload(host.tensor, entries_.back().mirror.tensor);
+    return entries_.back().mirror.tensor;
+  }
+  CsrPattern operator()(const CsrPattern& p) {
+    Call& mirror = *this;
+    return {p.rows,
+            p.cols,
+            p.nnz,
+            mirror(p.row_start),
+            mirror(p.columns),
+            mirror(p.column_start),
+            mirror(p.row_of),
+            mirror(p.position)};
+  }
+
+  /// Throws unless every element of x agrees with its mirror; n and magnitude as in tolerance().
+  void compare(std::string_view what, Tensor x, std::int64_t n, double magnitude) {
+    if (x.empty() || x.size() == 0) return;
+    const Tensor want = (*this)(x);
+    const Storage got = make_storage(oracle_, x.rows, x.cols, want.dtype), host = on_host(x);
+    oracle_.upload(host.tensor, got.tensor);
+    const double accepted = tolerance(x.dtype, n, magnitude);
+    double worst = -1;
+    std::int64_t row = 0, column = 0;
+    for (std::int64_t i = 0; i < x.rows; ++i) {
+      for (std::int64_t j = 0; j < x.cols; ++j) {
+        const double difference = distance(value_at(got.tensor, i, j), value_at(want, i, j));
+        if (difference > worst) worst = difference, row = i, column = j;
+      }
+    }
+    if (worst <= accepted) return;
+    report(text(what, " [", row, ", ", column, "] of [", x.rows, ", ", x.cols, "]"), value_at(got.tensor, row, column),
+           value_at(want, row, column), accepted);
+  }
+  double compare(double got, double want, std::int64_t n, double magnitude) {
+    const double accepted = tolerance(fast_.real(), n, magnitude);
+    if (!(distance(got, want) <= accepted)) report("the returned number", got, want, accepted);
+    return got;
+  }
+
+ private:
+  struct Entry {
+    Tensor original;
+    Storage mirror;
+  };
+
+  Storage on_host(Tensor x) {
+    Storage host{allocate_host(static_cast<std::size_t>(x.size()) * size_of(x.dtype)), {}};
+    host.tensor = view(host.buffer.data.get(), x.rows, x.cols, x.dtype);
+    fast_.download(x, host.tensor);
+    return host;
+  }
+  // Infinite where only one of the two is a number; two that are none agree.
+  static double distance(double got, double want) {
+    if (got == want || (std::isnan(got) && std::isnan(want))) return 0;
+    const double difference = std::abs(got - want);
+    return std::isnan(difference) ? HUGE_VAL : difference;
+  }
+  [[noreturn]] void report(std::string_view where, double got, double want, double accepted) const {
+    fail(ErrorKind::numeric, "checked backend: ", operation_, ": ", where, ": ", fast_.name(), " gives ", got, ", ",
+         oracle_.name(), " gives ", want, "; difference ", distance(got, want), ", accepted ", accepted);
+  }
+
+  Backend &fast_, &oracle_;
+  std::string_view operation_;
+  std::list<Entry> entries_;  // nodes stay where they are
+};
+
+}  // namespace bertx::checked
