@@ -1,0 +1,228 @@
+// A model from a directory: names as Hugging Face and bertx write them, weights in whatever representation they have.
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "bertx/error.h"
+#include "bertx/files.h"
+#include "bertx/safetensors.h"
+#include "model/build.h"
+#include "model/csr_file.h"
+
+namespace bertx {
+namespace {
+
+std::string without_prefix(const std::string& path) { return path.starts_with("bert.") ? path.substr(5) : path; }
+
+bool replace_end(std::string& text, std::string_view end, std::string_view by) {
+  if (!text.ends_with(end)) return false;
+  text.replace(text.size() - end.size(), end.size(), by);
+  return true;
+}
+
+// Belongs to a head, or to the pooler that some pretrained models lack: may be missing, and is then new.
+bool may_be_new(const std::string& path) {
+  const std::string name = without_prefix(path);
+  return name.starts_with("classifier.") || name.starts_with("qa_outputs.") || name.starts_with("cls.") ||
+         name.starts_with("pooler.");
+}
+
+class FileSource final : public ParameterSource {
+ public:
+  FileSource(Backend& backend, const std::filesystem::path& directory, const Config& config, std::uint64_t seed,
+             bool new_head, LoadReport& report)
+      : backend_(backend), files_(WeightFiles::open(directory)), random_(backend, config.initializer_range, seed),
+        new_head_(new_head), report_(report) {
+    for (const auto& [key, target] : files_.metadata()) {
+      if (key.starts_with("alias.")) aliases_[key.substr(6)] = target;
+    }
+  }
+
+  std::shared_ptr<Parameter> parameter(const std::string& path, std::int64_t rows, std::int64_t cols,
+                                       Initial initial) override {
+    return shared(parameters_, path, [&](const std::string& name) -> std::shared_ptr<Parameter> {
+      const TensorEntry* entry = find(name);
+      if (!entry || is_unwanted(name, *entry, rows, cols)) return missing(name, rows, cols, initial);
+      return read(*entry, rows, cols, initial == Initial::normal);
+    });
+  }
+
+  std::shared_ptr<LinearWeight> weight(const std::string& path, std::int64_t out, std::int64_t in) override {
+    return shared(weights_, path, [&](const std::string& name) -> std::shared_ptr<LinearWeight> {
+      if (find(name + ".values")) return csr(name, out, in);
+      if (find(name + ".u") || find(name + ".u.values")) return low_rank(name, out, in);
+      auto w = parameter(name, out, in, Initial::normal);
+      if (const TensorEntry* mask = find(name + ".mask")) return masked(name, std::move(w), *mask);
+      return std::make_shared<DenseWeight>(std::move(w));
+    });
+  }
+
+  bool has_pooler() override { return find("pooler.dense.weight") != nullptr; }
+
+  void report_unused() {
+    for (const TensorEntry* entry : files_.entries()) {
+      if (!used_.contains(entry) && !entry->name.ends_with("position_ids")) report_.unused.push_back(entry->name);
+    }
+  }
+
+ private:
+  // With and without "bert."; gamma and beta as older files say it; the masked LM's bias by its second name.
+  const TensorEntry* find(const std::string& path) {
+    std::vector<std::string> names{path};
+    if (std::string old = path; path.find("LayerNorm.") != std::string::npos &&
+                                (replace_end(old, "LayerNorm.weight", "LayerNorm.gamma") ||
+                                 replace_end(old, "LayerNorm.bias", "LayerNorm.beta"))) {
+      names.push_back(old);
+    }
+    if (path == "cls.predictions.bias") names.push_back("cls.predictions.decoder.bias");
+    for (const std::string& name : names) {
+      const std::string bare = without_prefix(name);
+      for (const std::string& candidate : {name, bare, "bert." + bare}) {
+        if (const TensorEntry* entry = files_.find(candidate)) {
+          used_.insert(entry);
+          return entry;
+        }
+      }
+    }
+    return nullptr;
+  }
+
+  // One object for all names of one tensor.
+  template <class T, class Make>
+  std::shared_ptr<T> shared(std::unordered_map<std::string, std::shared_ptr<T>>& known, const std::string& path,
+                            const Make& make) {
+    const auto alias = aliases_.find(path);
+    const std::string& name = alias == aliases_.end() ? path : alias->second;
+    if (const auto found = known.find(name); found != known.end()) return found->second;
+    return known[name] = make(name);
+  }
+
+  // A head that was asked for replaces one of another size.
+  bool is_unwanted(const std::string& name, const TensorEntry& entry, std::int64_t rows, std::int64_t cols) {
+    if (!new_head_ || !may_be_new(name) || entry.elements() == rows * cols) return false;
+    used_.erase(&entry);
+    return true;
+  }
+
+  std::shared_ptr<Parameter> missing(const std::string& name, std::int64_t rows, std::int64_t cols, Initial initial) {
+    if (!may_be_new(name)) {
+      fail(ErrorKind::bad_input, files_.files().front().path().string(), ": tensor ", name, " is missing, expected [", rows,
+           cols == 1 ? "" : ", ", cols == 1 ? "" : std::to_string(cols), "]");
+    }
+    report_.initialised.push_back(name);
+    return random_.parameter(name, rows, cols, initial);
+  }
+
+  void expect_shape(const TensorEntry& entry, std::vector<std::int64_t> expected) {
+    if (entry.shape == expected) return;
+    std::string wanted;
+    for (const std::int64_t n : expected) wanted += (wanted.empty() ? "" : ", ") + std::to_string(n);
+    fail(ErrorKind::bad_input, files_.path_of(entry).string(), ": tensor ", entry.name, ": found shape ",
+         entry.shape_text(), ", expected [", wanted, "] by config.json");
+  }
+
+  DType float_type(const TensorEntry& entry) {
+    const std::optional<DType> type = dtype_of_element(entry.type);
+    if (!type || *type == DType::i32 || *type == DType::u8) {
+      fail(ErrorKind::bad_input, files_.path_of(entry).string(), ": tensor ", entry.name, ": found type ",
+           name_of(entry.type), ", expected F32, F16, BF16 or F64");
+    }
+    return *type;
+  }
+
+  // F32 on a backend that reads host memory stays where it is, in the mapped file.
+  std::shared_ptr<Parameter> read(const TensorEntry& entry, std::int64_t rows, std::int64_t cols, bool decay) {
+    expect_shape(entry, cols == 1 && entry.shape.size() == 1 ? std::vector{rows}
+                        : rows == 1 && entry.shape.size() == 1 ? std::vector{cols}
+                                                               : std::vector{rows, cols});
+    const DType type = float_type(entry);
+    auto parameter = std::make_shared<Parameter>();
+    parameter->decay = decay;
+    const Tensor host = view(entry.data, rows, cols, type);
+    if (backend_.host_memory() && type == backend_.real() && host.size() > 0) {
+      parameter->value = {files_.keep_alive(), host};
+    } else {
+      parameter->value = make_storage(backend_, rows, cols, backend_.real());
+      if (host.size() > 0) backend_.upload(host, parameter->tensor());
+    }
+    return parameter;
+  }
+
+  std::shared_ptr<LinearWeight> csr(const std::string& name, std::int64_t out, std::int64_t in) {
+    const auto part = [&](const char* suffix) { return find(name + suffix); };
+    const CsrFileEntries entries{part(".shape"), part(".crow_indices"), part(".col_indices"), part(".bitmap"),
+                                 part(".values")};
+    const std::string where = files_.path_of(*entries.values).string() + ": tensor " + name;
+    CsrIndices indices = read_csr_indices(entries, out, in, where);
+    auto values = read(*entries.values, 1, entries.values->elements(), true);
+    return std::make_shared<CsrWeight>(out, in, upload_indices(indices.row_start), upload_indices(indices.columns), values);
+  }
+
+  Storage upload_indices(std::vector<std::int32_t>& host) {
+    const Storage storage = make_storage(backend_, 1, static_cast<std::int64_t>(host.size()), DType::i32);
+    if (!host.empty()) backend_.upload(view(host.data(), 1, storage.tensor.cols, DType::i32), storage.tensor);
+    return storage;
+  }
+
+  std::shared_ptr<LinearWeight> low_rank(const std::string& name, std::int64_t out, std::int64_t in) {
+    const TensorEntry* dense = find(name + ".u");
+    const std::int64_t rank = dense ? (dense->shape.size() == 2 ? dense->shape[1] : -1)
+                                    : read_csr_shape(find(name + ".u.shape"), name + ".u").second;
+    if (rank < 0) expect_shape(*dense, {out, std::min(out, in)});
+    return std::make_shared<LowRankWeight>(weight(name + ".u", out, rank), weight(name + ".v", rank, in));
+  }
+
+  std::shared_ptr<LinearWeight> masked(const std::string& name, std::shared_ptr<Parameter> w, const TensorEntry& mask) {
+    const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
+    expect_shape(mask, {out, in});
+    if (mask.type != ElementType::u8 && mask.type != ElementType::boolean) {
+      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found type ", name_of(mask.type),
+           ", expected U8 or BOOL");
+    }
+    const auto* bits = static_cast<const std::uint8_t*>(mask.data);
+    if (const auto* bad = std::find_if(bits, bits + mask.bytes, [](std::uint8_t b) { return b > 1; }); bad != bits + mask.bytes) {
+      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found ", int{*bad}, " at element ",
+           bad - bits, ", expected 0 or 1");
+    }
+    const TensorEntry* scores = find(name + ".scores");
+    auto weight = std::make_shared<MaskedWeight>(backend_, std::move(w), scores != nullptr);
+    if (mask.bytes > 0) backend_.upload(view(mask.data, out, in, DType::u8), weight->mask().tensor);
+    if (scores) {
+      expect_shape(*scores, {out, in});
+      if (scores->bytes > 0) backend_.upload(view(scores->data, out, in, float_type(*scores)), weight->scores()->tensor());
+    }
+    return weight;
+  }
+
+  Backend& backend_;
+  WeightFiles files_;
+  RandomSource random_;
+  bool new_head_;
+  LoadReport& report_;
+  std::unordered_map<std::string, std::string> aliases_;
+  std::unordered_map<std::string, std::shared_ptr<Parameter>> parameters_;
+  std::unordered_map<std::string, std::shared_ptr<LinearWeight>> weights_;
+  std::unordered_set<const TensorEntry*> used_;
+};
+
+constexpr std::uint64_t max_config_bytes = 16u << 20;
+
+}  // namespace
+
+Model load_model(Backend& backend, const std::filesystem::path& directory, const LoadOptions& options, LoadReport* report) {
+  Config config = read_config(directory);
+  const bool new_head = options.head.has_value();
+  if (options.head) config.head = *options.head;
+  if (options.problem) config.problem = *options.problem, config.problem_is_stated = true;
+  if (!options.labels.empty()) config.labels = options.labels;
+
+  LoadReport own;
+  LoadReport& found = report ? *report : own;
+  FileSource source(backend, directory, config, options.seed, new_head, found);
+  Model model = build_model(backend, config, source);
+  model.original_config = read_text_file(directory / "config.json", max_config_bytes);
+  source.report_unused();
+  return model;
+}
+
+}  // namespace bertx

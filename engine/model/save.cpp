@@ -1,0 +1,163 @@
+// A model into a directory: native (every weight in its own representation) or dense (plain Hugging Face).
+#include <cstring>
+#include <deque>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "bertx/error.h"
+#include "bertx/model.h"
+#include "bertx/safetensors.h"
+#include "model/csr_file.h"
+
+namespace bertx {
+namespace {
+
+// Collects tensors for one file; keeps the bytes of those that had to be copied.
+class Collector {
+ public:
+  explicit Collector(Backend& backend) : backend_(backend) {}
+
+  void add(const std::string& name, Tensor tensor, std::vector<std::int64_t> shape) {
+    if (tensor.size() > 0 && backend_.host_memory() && tensor.contiguous() && tensor.dtype != DType::f64) {
+      tensors.push_back({name, element_type_of(tensor.dtype), std::move(shape), tensor.data});
+      return;
+    }
+    // Numbers of the double reference are written as F32, like those of the other backends.
+    const DType type = tensor.dtype == DType::f64 ? DType::f32 : tensor.dtype;
+    std::vector<std::byte>& host = bytes_.emplace_back(static_cast<std::size_t>(tensor.size()) * size_of(type));
+    if (tensor.size() > 0) backend_.download(tensor, view(host.data(), tensor.rows, tensor.cols, type));
+    tensors.push_back({name, element_type_of(type), std::move(shape), host.data()});
+  }
+  template <class T>
+  void add(const std::string& name, ElementType type, const std::vector<T>& content, std::vector<std::int64_t> shape) {
+    std::vector<std::byte>& host = bytes_.emplace_back(content.size() * sizeof(T));
+    if (!content.empty()) std::memcpy(host.data(), content.data(), host.size());
+    tensors.push_back({name, type, std::move(shape), host.data()});
+  }
+
+  std::vector<TensorToWrite> tensors;
+  Metadata metadata{{"format", "pt"}};
+
+ private:
+  Backend& backend_;
+  std::deque<std::vector<std::byte>> bytes_;
+};
+
+// Biases and LayerNorms are vectors in a checkpoint, everything else is a matrix.
+void add_parameter(Collector& out, const std::string& path, const Parameter& p) {
+  const Tensor t = p.tensor();
+  const bool is_vector = path.ends_with(".bias") || path.find("LayerNorm") != std::string::npos;
+  out.add(path, t, is_vector ? std::vector{t.rows} : std::vector{t.rows, t.cols});
+}
+
+void add_csr(Collector& out, Backend& backend, const std::string& path, CsrWeight& weight) {
+  const CsrPattern& pattern = weight.pattern();
+  std::vector<std::int32_t> row_start(static_cast<std::size_t>(pattern.rows) + 1), columns(static_cast<std::size_t>(pattern.nnz));
+  backend.download(pattern.row_start, view(row_start.data(), 1, pattern.rows + 1, DType::i32));
+  if (pattern.nnz > 0) backend.download(pattern.columns, view(columns.data(), 1, pattern.nnz, DType::i32));
+  const CsrFileForm form = csr_file_form(pattern.rows, pattern.cols, row_start.data(), columns.data());
+  out.add(path + ".shape", ElementType::i64, form.shape, {2});
+  if (!form.bitmap.empty() || form.row_start.empty()) {
+    out.add(path + ".bitmap", ElementType::u8, form.bitmap, {pattern.rows, (pattern.cols + 7) / 8});
+  } else {
+    out.add(path + ".crow_indices", ElementType::i32, form.row_start, {pattern.rows + 1});
+    if (form.columns32.empty()) {
+      out.add(path + ".col_indices", ElementType::i16, form.columns16, {pattern.nnz});
+    } else {
+      out.add(path + ".col_indices", ElementType::i32, form.columns32, {pattern.nnz});
+    }
+  }
+  out.add(path + ".values", weight.values().tensor(), {pattern.nnz});
+}
+
+// Every kind of weight in its own form.
+void add_weight(Collector& out, Backend& backend, const std::string& path, LinearWeight& weight) {
+  if (auto* csr = dynamic_cast<CsrWeight*>(&weight)) {
+    add_csr(out, backend, path, *csr);
+  } else if (auto* low_rank = dynamic_cast<LowRankWeight*>(&weight)) {
+    add_weight(out, backend, path + ".u", *low_rank->u());
+    add_weight(out, backend, path + ".v", *low_rank->v());
+  } else {
+    weight.visit(path, [&](const std::string& name, Parameter& p) { out.add(name, p.tensor(), {p.tensor().rows, p.tensor().cols}); });
+    weight.structure(path, [&](const std::string& name, Storage& part) {
+      out.add(name, part.tensor, {part.tensor.rows, part.tensor.cols});
+    });
+  }
+}
+
+// [rows, cols] at the upper left corner of zeros [to_rows, to_cols]: removed heads and neurons as zeros.
+std::vector<float> padded(const std::vector<float>& from, std::int64_t rows, std::int64_t cols, std::int64_t to_rows,
+                          std::int64_t to_cols) {
+  std::vector<float> to(static_cast<std::size_t>(to_rows * to_cols));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    std::copy_n(from.data() + i * cols, cols, to.data() + i * to_cols);
+  }
+  return to;
+}
+
+// Removed heads and neurons grow back as zeros: rows of q, k, v and of the first feed-forward matrix, columns of the
+// matrices that follow. Their context is 0, and so is activation(0), so the logits stay.
+void add_dense_linear(Collector& out, Backend& backend, const std::string& path, const Linear& linear, const Config& config) {
+  const std::int64_t rows = linear.weight->out(), cols = linear.weight->in();
+  std::int64_t to_rows = rows, to_cols = cols;
+  if (path.find(".self.") != std::string::npos) {
+    to_rows = config.hidden;
+  } else if (path.ends_with("attention.output.dense")) {
+    to_cols = config.hidden;
+  } else if (path.ends_with("intermediate.dense")) {
+    to_rows = config.ffn;
+  } else {
+    to_cols = config.ffn;
+  }
+  const Storage dense = make_storage(backend, rows, cols, backend.real());
+  linear.weight->materialize(backend, dense.tensor);
+  std::vector<float> host(static_cast<std::size_t>(rows * cols)), bias(static_cast<std::size_t>(rows));
+  if (!host.empty()) backend.download(dense.tensor, view(host.data(), rows, cols, DType::f32));
+  if (!bias.empty()) backend.download(linear.bias->tensor(), view(bias.data(), rows, 1, DType::f32));
+  out.add(path + ".weight", ElementType::f32, padded(host, rows, cols, to_rows, to_cols), {to_rows, to_cols});
+  out.add(path + ".bias", ElementType::f32, padded(bias, rows, 1, to_rows, 1), {to_rows});
+}
+
+// The name of the linear map that a parameter belongs to: "….query" of "….query.weight.values" and "….query.bias".
+std::string owner(const std::string& path) {
+  const std::size_t weight = path.find(".weight");
+  return path.substr(0, weight != std::string::npos ? weight : path.rfind(".bias"));
+}
+
+}  // namespace
+
+void save_model(Backend& backend, Model& model, const std::filesystem::path& directory, ExportForm form) {
+  Collector out(backend);
+  Config config = model.config;
+  if (form == ExportForm::dense) config.layers.assign(config.layers.size(), {config.heads, config.head_dim(), config.ffn});
+
+  // What was written under another name already becomes an alias.
+  std::unordered_map<const void*, std::string> written;
+  const auto first_time = [&](const void* object, const std::string& path) {
+    const auto [place, is_new] = written.emplace(object, path);
+    if (!is_new) out.metadata["alias." + path] = place->second;
+    return is_new;
+  };
+
+  std::unordered_set<std::string> linears;
+  model.visit_linears([&](const std::string& path, Linear& linear) {
+    linears.insert(path);
+    if (form == ExportForm::dense) {
+      add_dense_linear(out, backend, path, linear, config);
+      return;
+    }
+    if (first_time(linear.weight.get(), path + ".weight")) add_weight(out, backend, path + ".weight", *linear.weight);
+    if (first_time(linear.bias.get(), path + ".bias")) add_parameter(out, path + ".bias", *linear.bias);
+  });
+  const Parameter* word = model.embeddings.word.get();
+  model.visit_every_path([&](const std::string& path, Parameter& p) {
+    const bool tied_decoder = &p == word && path.starts_with("cls.");  // config.json says that it is tied
+    if (linears.contains(owner(path)) || tied_decoder) return;
+    if (form == ExportForm::dense || first_time(&p, path)) add_parameter(out, path, p);
+  });
+
+  write_config(config, directory, model.original_config);
+  write_safetensors(directory / "model.safetensors", out.tensors, out.metadata);
+}
+
+}  // namespace bertx
