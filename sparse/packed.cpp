@@ -1,28 +1,210 @@
+// Packing for inference, and the product with a packed weight.
+//
+// x arrives a tile of columns at a time, small enough to stay in the first-level cache while every row takes its
+// nonzeros of that tile; the sums of a row wait in y between tiles. Rows are cut into panels of about equal cost,
+// the units that threads share. In a cell (panel × tile) the rows' segments are sorted by length, and a segment's
+// length is a multiple of kUnit: what is over goes to the row's next segment, whose tile comes later, so that its
+// columns are packed by then. A few equal lengths one after the other make loop ends predictable; without that
+// a mispredicted branch a segment costs as much as half of its arithmetic.
 #include "bertx/sparse/packed.h"
 
-#include "bertx/sparse/reference.h"
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "bertx/sparse/parallel.h"
+#include "cpu/kernels.h"
+#include "cpu/scratch.h"
+#include "cpu/split.h"
 
 namespace bertx::sparse {
+namespace {
 
-struct PackedCsr::Data {
-  CsrMatrix<float> matrix;
+constexpr std::int64_t kUnit = 4;            // nonzeros
+constexpr std::int64_t kRowCost = 8;         // a row's own cost, in nonzeros
+constexpr std::int64_t kPanelRows = 48;      // fewest rows of a panel, where there are that many
+constexpr std::int64_t kBlockTokens = 64;    // most tokens of a block
+constexpr std::int64_t kIndexRange = 65536;  // of 16-bit columns and rows
+
+/// Where a cell begins in each of the packed arrays.
+struct CellStart {
+  std::int64_t group, segment, entry;
 };
 
-PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions&) {
-  CsrMatrix<float> m{w.rows, w.cols, {w.row_start, w.row_start + w.rows + 1}, {w.columns, w.columns + w.nnz()},
-                     {w.values, w.values + w.nnz()}};
-  data_ = std::make_shared<const Data>(Data{std::move(m)});
+struct Segment {
+  std::uint16_t row;  // in the panel
+  std::int32_t begin, end;
+
+  std::int64_t length() const { return end - begin; }
+};
+
+}  // namespace
+
+struct PackedCsr::Data {
+  std::int64_t rows = 0, cols = 0, tile_columns = 0, tiles = 0;
+  std::vector<std::int64_t> panel_start;  // [panels + 1], in rows
+  std::vector<CellStart> cells;           // [tiles * panels + 1], the panels of a tile one after the other
+  std::vector<SegmentGroup> groups;
+  std::vector<std::uint16_t> segment_rows, columns;
+  std::vector<float> values;
+
+  std::int64_t panels() const { return static_cast<std::int64_t>(panel_start.size()) - 1; }
+
+  /// The column that 16-bit columns of a tile count from: tiles never reach across a multiple of it.
+  std::int64_t base_column(std::int64_t tile) const { return tile * tile_columns / kIndexRange * kIndexRange; }
+
+  Cell cell(std::int64_t tile, std::int64_t panel) const {
+    const CellStart& at = cells[static_cast<std::size_t>(tile * panels() + panel)];
+    const CellStart& end = cells[static_cast<std::size_t>(tile * panels() + panel + 1)];
+    return {groups.data() + at.group, end.group - at.group, segment_rows.data() + at.segment,
+            columns.data() + at.entry, values.data() + at.entry};
+  }
+};
+
+namespace {
+
+/// Columns of a tile such that a row has about kSegment nonzeros in it: fewer make the sums' way to y and back
+/// dear, more push x out of the first-level cache.
+std::int64_t default_tile(const CsrView<float>& w) {
+  constexpr double kSegment = 16;
+  const double area = static_cast<double>(w.rows) * static_cast<double>(w.cols);
+  const double columns = kSegment * area / std::max(1.0, static_cast<double>(w.nnz()));
+  return static_cast<std::int64_t>(std::clamp(columns, 64.0, 4096.0));
 }
 
-std::int64_t PackedCsr::rows() const { return data_->matrix.rows; }
-std::int64_t PackedCsr::cols() const { return data_->matrix.cols; }
-std::int64_t PackedCsr::nnz() const { return data_->matrix.view().nnz(); }
-std::int64_t PackedCsr::tile_columns() const { return cols(); }
-std::int64_t PackedCsr::bytes() const { return nnz() * 8; }
+/// Whole divisors of kIndexRange would waste most sizes; instead a tile is shortened so that whole tiles fill it.
+std::int64_t fitting_tile(std::int64_t tile, std::int64_t cols) {
+  tile = std::clamp<std::int64_t>(tile, 1, std::max<std::int64_t>(1, std::min(cols, kIndexRange / 2)));
+  if (cols <= kIndexRange) return tile;
+  while (kIndexRange % tile != 0) --tile;
+  return tile;
+}
+
+std::vector<std::int64_t> panel_starts(const CsrView<float>& w) {
+  std::int64_t count = 1;
+  for (const std::int64_t c : {2, 4, 8, 12, 24, 48}) {
+    if (w.rows / c >= kPanelRows) count = c;
+  }
+  std::vector<std::int64_t> starts{0};
+  for (std::int64_t p = 1; p <= count && w.rows > 0; ++p) {
+    const std::int64_t end = cost_split(w.row_start, w.rows, kRowCost, p, count);
+    while (end - starts.back() >= kIndexRange) starts.push_back(starts.back() + kIndexRange / 2);
+    if (end > starts.back()) starts.push_back(end);
+  }
+  return starts;
+}
+
+/// Appends the cell of these segments, which it sorts.
+void append_cell(PackedCsr::Data& out, const CsrView<float>& w, std::int64_t base_column,
+                 std::vector<Segment>& segments) {
+  out.cells.push_back({static_cast<std::int64_t>(out.groups.size()),
+                       static_cast<std::int64_t>(out.segment_rows.size()),
+                       static_cast<std::int64_t>(out.values.size())});
+  std::stable_sort(segments.begin(), segments.end(),
+                   [](const Segment& a, const Segment& b) { return a.length() > b.length(); });
+  const std::size_t first_group = out.groups.size();
+  for (const Segment& s : segments) {
+    const auto length = static_cast<std::uint16_t>(s.length());
+    if (out.groups.size() > first_group && out.groups.back().length == length &&
+        out.groups.back().count < std::numeric_limits<std::uint16_t>::max()) {
+      ++out.groups.back().count;
+    } else {
+      out.groups.push_back({length, 1});
+    }
+    out.segment_rows.push_back(s.row);
+    for (std::int32_t n = s.begin; n < s.end; ++n) {
+      out.columns.push_back(static_cast<std::uint16_t>(w.columns[n] - base_column));
+      out.values.push_back(w.values[n]);
+    }
+  }
+}
+
+}  // namespace
+
+PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions& options) {
+  auto out = std::make_shared<Data>();
+  out->rows = w.rows;
+  out->cols = w.cols;
+  out->tile_columns = fitting_tile(options.tile_columns > 0 ? options.tile_columns : default_tile(w), w.cols);
+  out->tiles = std::max<std::int64_t>(1, (w.cols + out->tile_columns - 1) / out->tile_columns);
+  out->panel_start = panel_starts(w);
+  out->columns.reserve(static_cast<std::size_t>(w.nnz()));
+  out->values.reserve(static_cast<std::size_t>(w.nnz()));
+
+  std::vector<std::int32_t> taken(w.row_start, w.row_start + w.rows);  // per row: its first nonzero not yet packed
+  std::vector<Segment> segments;
+  for (std::int64_t tile = 0; tile < out->tiles; ++tile) {
+    const std::int64_t end_column = (tile + 1) * out->tile_columns;
+    const bool all = tile + 1 == out->tiles || end_column % kIndexRange == 0;  // nothing may be left for later
+    for (std::int64_t panel = 0; panel < out->panels(); ++panel) {
+      const std::int64_t first_row = out->panel_start[static_cast<std::size_t>(panel)];
+      const std::int64_t end_row = out->panel_start[static_cast<std::size_t>(panel) + 1];
+      segments.clear();
+      for (std::int64_t r = first_row; r < end_row; ++r) {
+        const std::int32_t begin = taken[static_cast<std::size_t>(r)];
+        std::int32_t end = static_cast<std::int32_t>(
+            std::lower_bound(w.columns + begin, w.columns + w.row_start[r + 1], end_column) - w.columns);
+        if (!all) end -= static_cast<std::int32_t>((end - begin) % kUnit);
+        taken[static_cast<std::size_t>(r)] = end;
+        // The first tile has every row, empty or not: it is where y begins with the bias.
+        if (end > begin || tile == 0) segments.push_back({static_cast<std::uint16_t>(r - first_row), begin, end});
+      }
+      append_cell(*out, w, out->base_column(tile), segments);
+    }
+  }
+  out->cells.push_back({static_cast<std::int64_t>(out->groups.size()),
+                        static_cast<std::int64_t>(out->segment_rows.size()),
+                        static_cast<std::int64_t>(out->values.size())});
+  data_ = std::move(out);
+}
+
+std::int64_t PackedCsr::rows() const { return data_ ? data_->rows : 0; }
+std::int64_t PackedCsr::cols() const { return data_ ? data_->cols : 0; }
+std::int64_t PackedCsr::nnz() const { return data_ ? static_cast<std::int64_t>(data_->values.size()) : 0; }
+std::int64_t PackedCsr::tile_columns() const { return data_ ? data_->tile_columns : 0; }
+
+std::int64_t PackedCsr::bytes() const {
+  if (!data_) return 0;
+  const auto of = [](const auto& v) { return static_cast<std::int64_t>(v.capacity() * sizeof(v[0])); };
+  return of(data_->panel_start) + of(data_->cells) + of(data_->groups) + of(data_->segment_rows) +
+         of(data_->columns) + of(data_->values);
+}
 
 void spmm_packed(const PackedCsr& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
                  const float* bias, Epilogue epilogue) {
-  spmm_reference(w.data()->matrix.view(), x, ldx, y, ldy, tokens, bias, epilogue);
+  if (tokens == 0 || w.rows() == 0) return;
+  const PackedCsr::Data& packed = *w.data();
+  const Kernels& kernels = active_kernels();
+  const TokenBlocks blocks(tokens, std::min(kBlockTokens, kernels.max_width), kernels.lanes);
+  const std::int64_t work = (w.nnz() + w.rows() * kRowCost) * tokens;
+  split_work(blocks.count, packed.panels(), work, [&](std::int64_t first_block, std::int64_t last_block,
+                                                      std::int64_t part, std::int64_t parts) {
+    const std::int64_t first_panel = packed.panels() * part / parts, last_panel = packed.panels() * (part + 1) / parts;
+    const std::int64_t first_row = packed.panel_start[static_cast<std::size_t>(first_panel)];
+    const std::int64_t rows = packed.panel_start[static_cast<std::size_t>(last_panel)] - first_row;
+    float* const block = scratch(Scratch::block, packed.cols * kernels.block_width(blocks.length));
+    for (std::int64_t b = first_block; b < last_block; ++b) {
+      const std::int64_t count = blocks.size(b), width = kernels.block_width(count);
+      const float* const source = x + blocks.first(b);
+      float* const target = y + first_row * ldy + blocks.first(b);
+      const bool whole = count == width;  // else the sums wait in a block of their own, so that y has no tail
+      float* const sums = whole ? target : scratch(Scratch::sums, rows * width);
+      const std::int64_t stride = whole ? ldy : width;
+      for (std::int64_t tile = 0; tile < packed.tiles; ++tile) {
+        const std::int64_t column = tile * packed.tile_columns;
+        const std::int64_t columns = std::min(packed.tile_columns, packed.cols - column);
+        kernels.pack_tokens(source + column * ldx, ldx, columns, count, width, block + column * width);
+        for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
+          const std::int64_t row = packed.panel_start[static_cast<std::size_t>(panel)];
+          kernels.spmm_cell(packed.cell(tile, panel), block + packed.base_column(tile) * width, width,
+                            bias != nullptr ? bias + row : nullptr, tile == 0, sums + (row - first_row) * stride,
+                            stride);
+        }
+      }
+      if (!whole) kernels.unpack_tokens(sums, width, rows, count, target, ldy);
+      if (epilogue != Epilogue::none) kernels.gelu(target, ldy, rows, count, epilogue == Epilogue::gelu_tanh);
+    }
+  });
 }
 
 }  // namespace bertx::sparse
