@@ -87,6 +87,7 @@ class Tokenizer {
 
  private:
   struct Impl;
+  Tokenizer() = default;
   std::shared_ptr<const Impl> impl_;
 };
 
