@@ -117,8 +117,8 @@ class CheckedBackend final : public Backend {
     const double magnitude = max_abs(m(x)) + max_abs(m(bias));
     oracle_->bias_activation(m(x), m(bias), activation, m(y));
     fast_->bias_activation(x, bias, activation, y);
+    m.compare("Y", y, 1, magnitude);  // first, for Y may be X
     m.compare("X", x, 1, magnitude);
-    m.compare("Y", y, 1, magnitude);
   }
   void activation_grad(Tensor x, Activation activation, Tensor dy, Tensor dx) override {
     Call m = call("activation_grad");
@@ -194,17 +194,23 @@ class CheckedBackend final : public Backend {
                       Tensor context, Tensor log_sum_exp, Tensor dcontext, Tensor dq, Tensor dk, Tensor dv) override {
     Call m = call("attention_grad");
     const std::int64_t dim = std::max<std::int64_t>(1, shape.head_dim);
-    const double score = (1 + largest_score(shape, m(q), m(k))) * dropout_scale(dropout);
-    const double dprobability = column_norm(m(v), dim) * column_norm(m(dcontext), dim);
+    const double score = 1 + largest_score(shape, m(q), m(k));
+    const double dprobability = column_norm(m(v), dim) * column_norm(m(dcontext), dim) * dropout_scale(dropout);
     const double dscore = dprobability * score / root(dim);
-    const double magnitude_q = dscore * max_abs(m(k)), magnitude_k = dscore * max_abs(m(q)) * root(q.cols);
-    const double magnitude_v = row_norm(m(dcontext)) * score;
+    // With ones for dcontext, dv is what each key gets of all queries together.
+    const Storage ones = make_storage(*oracle_, q.rows, q.cols, oracle_->real());
+    oracle_->fill(ones.tensor, 1);
+    oracle_->attention_grad(shape, m(q), m(k), m(v), m(starts), dropout, m(context), m(log_sum_exp), ones.tensor, m(dq),
+                            m(dk), m(dv));
+    const double attended = 1 + max_abs(m(dv));
+    const double magnitude_q = dscore * max_abs(m(k)), magnitude_k = dscore * max_abs(m(q)) * attended;
+    const double magnitude_v = max_abs(m(dcontext)) * score * attended;
     oracle_->attention_grad(shape, m(q), m(k), m(v), m(starts), dropout, m(context), m(log_sum_exp), m(dcontext), m(dq),
                             m(dk), m(dv));
     fast_->attention_grad(shape, q, k, v, starts, dropout, context, log_sum_exp, dcontext, dq, dk, dv);
     m.compare("dq", dq, dim, magnitude_q);
     m.compare("dk", dk, dim, magnitude_k);
-    m.compare("dv", dv, q.cols, magnitude_v);
+    m.compare("dv", dv, dim, magnitude_v);
   }
   void segment_dot(Tensor a, Tensor b, Tensor starts, Tensor out) override {
     Call m = call("segment_dot");

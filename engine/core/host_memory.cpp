@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 
-bool is_float(DType type) { return type != DType::i32 && type != DType::u8; }
+[[maybe_unused]] bool is_float(DType type) { return type != DType::i32 && type != DType::u8; }
 
 // Calls body(load, store) with the element access of the two types: load(pointer, i) -> double, store(pointer, i, v).
 template <class Body>

@@ -21,11 +21,11 @@ inline double epsilon(DType type) {
 /// The largest difference that is accepted between a result computed in `type` and the exact one.
 /// `magnitude` bounds Σ|a||b|, the sum behind one output element without its signs: by Cauchy-Schwarz the product of
 /// the norms of the two operands. Such a sum of n terms errs by at most n · epsilon/2 · Σ|a||b| (Higham, Accuracy and
-/// Stability, §3.1); rounding errors having signs of their own, √n is what occurs, and four times that is accepted.
-/// The constant pays for functions (exp, erf, tanh) that are right to a few units in the last place.
+/// Stability, §3.1); rounding errors having signs of their own, √n · epsilon/2 is what occurs, and twice that is
+/// accepted. The constant pays for functions (exp, erf, tanh) that are right to a few units in the last place.
 /// The last term admits results below the smallest normal float to be flushed to 0.
 inline double tolerance(DType type, std::int64_t n, double magnitude) {
-  const double rounding = 8 + 2 * std::sqrt(static_cast<double>(n));
+  const double rounding = 4 + std::sqrt(static_cast<double>(n));
   return epsilon(type) * rounding * magnitude + (type == DType::f64 ? 0x1p-1022 : 0x1p-126);
 }
 
