@@ -298,6 +298,15 @@ class CheckedBackend final : public Backend {
     m.compare("dscores", dscores, 1, magnitude_scores);
   }
 
+  double sigmoid_penalty(Tensor scores, double scale, Tensor dscores) override {
+    Call m = call("sigmoid_penalty");
+    const double magnitude = std::abs(scale) + max_abs(m(dscores));
+    const double want = oracle_->sigmoid_penalty(m(scores), scale, m(dscores));
+    const double got = fast_->sigmoid_penalty(scores, scale, dscores);
+    m.compare("dscores", dscores, 1, magnitude);
+    return m.compare(got, want, scores.size(), want);
+  }
+
   double sum_of_squares(std::span<const Tensor> tensors) override {
     Call m = call("sum_of_squares");
     std::vector<Tensor> mirrors;

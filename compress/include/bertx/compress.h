@@ -23,10 +23,11 @@ struct Recipe {
   bool sparsity_is_stated = true;    ///< soft movement: steer towards it
   Scope scope = Scope::local;
   double schedule_begin = 0.1;       ///< share of the steps before the first zero
-  double schedule_end = 0.7;         ///< share of the steps after which the mask no longer moves
+  double schedule_end = 0.7;         ///< share of the steps after which the sparsity stays (the mask still moves)
   double initial_sparsity = 0.0;     ///< at schedule_begin
   std::int64_t mask_interval = 10;   ///< steps between two rankings; soft movement compares at every step
-  double score_learning_rate = 1e-2; ///< movement
+  double learning_rate = 5e-5;       ///< of the weights, as the trainer has it
+  double score_learning_rate = 1e-2; ///< movement: peak rate of the scores, on the trainer's schedule
   std::optional<double> regularization;  ///< soft movement: λ by hand instead of steering
   double threshold = 0.1;            ///< soft movement: final τ
   double heads_per_round = 0.1;      ///< heads: share of all heads removed between two estimates of importance
@@ -71,6 +72,9 @@ void keep_heads(Backend& backend, Model& model, const std::vector<std::vector<bo
 
 // ---- representations ----------------------------------------------------------------------------------------------
 
+/// Dense and CSR weights of the encoder become masked ones (all kept; a CSR pattern is kept as it is); movement pruning
+/// asks for scores. Throws Error(usage) for kinds that cannot be masked.
+void mask_weights(Backend& backend, Model& model, bool with_scores);
 /// Masked weights become CSR where at least `least` of the matrix is zero, dense with exact zeros elsewhere.
 void finalize_masks(Backend& backend, Model& model, double least = 0.5);
 

@@ -30,6 +30,18 @@ void ReferenceBackend::mask_grad(Tensor g, Tensor w, Tensor mask, Tensor dw, Ten
   }
 }
 
+double ReferenceBackend::sigmoid_penalty(Tensor scores, double scale, Tensor dscores) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < scores.rows; ++i) {
+    for (std::int64_t j = 0; j < scores.cols; ++j) {
+      const double s = 1 / (1 + std::exp(-at(scores, i, j)));
+      sum += s;
+      at(dscores, i, j) += scale * s * (1 - s);
+    }
+  }
+  return sum;
+}
+
 double ReferenceBackend::sum_of_squares(std::span<const Tensor> tensors) {
   double sum = 0;
   for (Tensor x : tensors) {

@@ -65,6 +65,7 @@ class ReferenceBackend final : public Backend {
   // optimizer.cpp
   void mask_apply(Tensor w, Tensor mask, Tensor out) override;
   void mask_grad(Tensor g, Tensor w, Tensor mask, Tensor dw, Tensor dscores) override;
+  double sigmoid_penalty(Tensor scores, double scale, Tensor dscores) override;
   double sum_of_squares(std::span<const Tensor> tensors) override;
   void adamw(const AdamWStep& step, std::span<const AdamWItem> items) override;
 };

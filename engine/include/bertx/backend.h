@@ -162,6 +162,8 @@ class Backend {
   virtual void mask_apply(Tensor w, Tensor mask, Tensor out) = 0;
   /// dw += g where mask; dscores += w * g everywhere (straight-through); either may be empty.
   virtual void mask_grad(Tensor g, Tensor w, Tensor mask, Tensor dw, Tensor dscores) = 0;
+  /// Returns Σ sigmoid(scores); dscores += scale * sigmoid'(scores). The penalty of soft movement pruning.
+  virtual double sigmoid_penalty(Tensor scores, double scale, Tensor dscores) = 0;
 
   // ---- optimizer ------------------------------------------------------------------------------------------------
   virtual double sum_of_squares(std::span<const Tensor> tensors) = 0;

@@ -1,0 +1,171 @@
+// Head removal by the importance of a gate on each head (Michel, Levy & Neubig 2019, 1905.10650): iterative, physical.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "bertx/error.h"
+#include "methods.h"
+
+namespace bertx::compress {
+namespace {
+
+// A representation of `count` blocks of rows (or columns) of w: dense stays dense, CSR stays CSR.
+std::shared_ptr<LinearWeight> cut(Backend& backend, const LinearWeight& w, const std::vector<std::int64_t>& blocks,
+                                  std::int64_t block, bool rows) {
+  const Storage all = make_storage(backend, w.out(), w.in(), backend.real());
+  w.materialize(backend, all.tensor);
+  const auto kept = static_cast<std::int64_t>(blocks.size()) * block;
+  auto part = std::make_shared<Parameter>();
+  part->value = make_storage(backend, rows ? kept : w.out(), rows ? w.in() : kept, backend.real());
+  for (std::size_t n = 0; n < blocks.size(); ++n) {
+    const std::int64_t from = blocks[n] * block, to = static_cast<std::int64_t>(n) * block;
+    if (rows) {
+      backend.copy(all.tensor.row_range(from, block), part->tensor().row_range(to, block));
+    } else {
+      backend.copy(all.tensor.col_range(from, block), part->tensor().col_range(to, block));
+    }
+  }
+  std::shared_ptr<LinearWeight> out;
+  if (w.kind() == "csr") {
+    out = CsrWeight::from_dense(backend, part->tensor());
+  } else {
+    out = std::make_shared<DenseWeight>(part);
+  }
+  out->refresh(backend);
+  return out;
+}
+
+void keep_rows(Backend& backend, Linear& linear, const std::vector<std::int64_t>& blocks, std::int64_t block) {
+  linear.weight = cut(backend, *linear.weight, blocks, block, true);
+  auto bias = std::make_shared<Parameter>();
+  bias->decay = linear.bias->decay;
+  bias->value = make_storage(backend, static_cast<std::int64_t>(blocks.size()) * block, 1, backend.real());
+  for (std::size_t n = 0; n < blocks.size(); ++n) {
+    backend.copy(linear.bias->tensor().row_range(blocks[n] * block, block),
+                 bias->tensor().row_range(static_cast<std::int64_t>(n) * block, block));
+  }
+  linear.bias = bias;
+}
+
+struct HeadPlace {
+  std::size_t layer, head;
+  double importance;
+};
+
+std::int64_t head_count(const Model& model) {
+  return std::accumulate(model.layers.begin(), model.layers.end(), std::int64_t{0},
+                         [](std::int64_t sum, const EncoderLayer& layer) { return sum + layer.shape.heads; });
+}
+
+// The heads of all layers, least important first; importance is L2-normalised inside each layer, as in the paper.
+std::vector<HeadPlace> ranked_heads(const std::vector<std::vector<double>>& importance) {
+  std::vector<HeadPlace> all;
+  for (std::size_t layer = 0; layer < importance.size(); ++layer) {
+    double norm = 0;
+    for (const double i : importance[layer]) norm += i * i;
+    for (std::size_t head = 0; head < importance[layer].size(); ++head) {
+      all.push_back({layer, head, norm > 0 ? importance[layer][head] / std::sqrt(norm) : 0.0});
+    }
+  }
+  std::stable_sort(all.begin(), all.end(), [](const HeadPlace& a, const HeadPlace& b) { return a.importance < b.importance; });
+  return all;
+}
+
+class Heads final : public TrainHook {
+ public:
+  Heads(const Recipe& recipe, const Calibration& calibration) : recipe_(recipe), calibration_(calibration) {}
+
+  // A resumed model was cut by the run before: then there is nothing left to remove.
+  void begin(Backend& backend, Model& model, const TrainState&) override {
+    heads_now(backend, model, recipe_, calibration_);
+    left_ = head_count(model);
+  }
+  std::vector<std::pair<std::string, double>> figures() const override { return {{"heads", static_cast<double>(left_)}}; }
+
+ private:
+  Recipe recipe_;
+  Calibration calibration_;
+  std::int64_t left_ = 0;
+};
+
+}  // namespace
+
+std::vector<std::vector<double>> head_importance(Backend& backend, Model& model, const Calibration& calibration,
+                                                 std::int64_t batch_size) {
+  std::vector<std::vector<double>> sums;
+  for (const EncoderLayer& layer : model.layers) sums.emplace_back(static_cast<std::size_t>(layer.shape.heads));
+  Arena arena(backend);
+  Tensor starts;
+  const ContextProbe probe = [&](int index, Tensor context, Tensor dcontext) {
+    std::vector<double>& sum = sums[static_cast<std::size_t>(index)];
+    if (sum.empty()) return;
+    const auto heads = static_cast<std::int64_t>(sum.size());
+    const Tensor gates = arena.take(heads, starts.cols - 1, backend.real());
+    backend.segment_dot(context, dcontext, starts, gates);
+    std::vector<double> host(static_cast<std::size_t>(gates.size()));
+    backend.download(gates, view(host.data(), gates.rows, gates.cols, DType::f64));
+    for (std::size_t i = 0; i < host.size(); ++i) sum[i / static_cast<std::size_t>(gates.cols)] += std::abs(host[i]);
+  };
+
+  const auto count = static_cast<std::int64_t>(calibration.examples.size());
+  const auto outputs = static_cast<std::int64_t>(model.config.labels.size());
+  for (std::int64_t first = 0; first < count; first += batch_size) {
+    std::vector<std::int64_t> indices(static_cast<std::size_t>(std::min(batch_size, count - first)));
+    std::iota(indices.begin(), indices.end(), first);
+    const Batch batch = collate(calibration.examples, indices, calibration.kind, outputs);
+    arena.reset();
+    Exec exec{backend, arena};
+    exec.probe = &probe;
+    Model::Saved saved;
+    const Tensor logits = model.forward(exec, batch, &saved);
+    const Tensor dlogits = exec.take(logits.rows, logits.cols);
+    // Times the batch size: the gradient of each example's own loss, not of their mean.
+    model.loss(exec, batch, logits, static_cast<double>(indices.size()), dlogits);
+    starts = saved.starts;
+    model.backward(exec, batch, saved, dlogits);
+  }
+  for (std::vector<double>& layer : sums) {
+    for (double& sum : layer) sum /= static_cast<double>(std::max<std::int64_t>(1, count));
+  }
+  return sums;
+}
+
+void keep_heads(Backend& backend, Model& model, const std::vector<std::vector<bool>>& keep) {
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    EncoderLayer& layer = model.layers[i];
+    std::vector<std::int64_t> blocks;
+    for (std::size_t h = 0; h < keep[i].size(); ++h) {
+      if (keep[i][h]) blocks.push_back(static_cast<std::int64_t>(h));
+    }
+    if (static_cast<std::int64_t>(blocks.size()) == layer.shape.heads) continue;
+    for (Linear* linear : {&layer.query, &layer.key, &layer.value}) keep_rows(backend, *linear, blocks, layer.shape.head_dim);
+    layer.attention_output.weight = cut(backend, *layer.attention_output.weight, blocks, layer.shape.head_dim, false);
+    layer.shape.heads = static_cast<std::int64_t>(blocks.size());
+    model.config.layers[i].heads = layer.shape.heads;
+  }
+}
+
+void heads_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration) {
+  const std::int64_t full = model.config.heads * static_cast<std::int64_t>(model.layers.size());
+  const auto target = full - static_cast<std::int64_t>(std::llround(recipe.sparsity * static_cast<double>(full)));
+  const auto round = std::max<std::int64_t>(1, std::llround(recipe.heads_per_round * static_cast<double>(full)));
+  const auto samples = std::min<std::size_t>(calibration.examples.size(), static_cast<std::size_t>(recipe.importance_samples));
+  const Calibration used{calibration.examples.first(samples), calibration.kind};
+  model.drop_gradients();  // only the gates' gradients are wanted
+  for (std::int64_t left = head_count(model); left > target; left = head_count(model)) {
+    const std::vector<HeadPlace> ranked = ranked_heads(head_importance(backend, model, used));
+    std::vector<std::vector<bool>> keep;
+    for (const EncoderLayer& layer : model.layers) keep.emplace_back(static_cast<std::size_t>(layer.shape.heads), true);
+    for (std::int64_t n = 0; n < std::min(round, left - target); ++n) {
+      const HeadPlace& place = ranked[static_cast<std::size_t>(n)];
+      keep[place.layer][place.head] = false;
+    }
+    keep_heads(backend, model, keep);
+  }
+}
+
+std::unique_ptr<TrainHook> make_heads(const Recipe& recipe, const Calibration& calibration) {
+  return std::make_unique<Heads>(recipe, calibration);
+}
+
+}  // namespace bertx::compress

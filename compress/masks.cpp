@@ -1,0 +1,148 @@
+#include "masks.h"
+
+#include <cmath>
+#include <deque>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "bertx/error.h"
+
+namespace bertx::compress {
+
+std::vector<MaskedMatrix> masked_matrices(Model& model) {
+  std::vector<MaskedMatrix> found;
+  std::unordered_set<const LinearWeight*> seen;
+  model.visit_linears([&](const std::string& path, Linear& linear) {
+    auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
+    if (masked && seen.insert(masked).second) found.push_back({path, masked});
+  });
+  return found;
+}
+
+HostFloats::HostFloats(Backend& backend, Tensor x) {
+  if (backend.host_memory() && x.dtype == DType::f32 && x.contiguous()) {
+    data_ = x.as<float>();
+    return;
+  }
+  copy_.resize(static_cast<std::size_t>(x.size()));
+  if (!copy_.empty()) backend.download(x, view(copy_.data(), x.rows, x.cols, DType::f32));
+  data_ = copy_.data();
+}
+
+namespace {
+
+// A mask on the host while it changes; `store` brings it back.
+class HostMask {
+ public:
+  HostMask(Backend& backend, MaskedWeight& weight) : backend_(backend), weight_(weight) {
+    const Tensor mask = weight.mask().tensor;
+    if (backend.host_memory()) {
+      data_ = mask.as<std::uint8_t>();
+      return;
+    }
+    copy_.resize(static_cast<std::size_t>(mask.size()));
+    backend.download(mask, view(copy_.data(), mask.rows, mask.cols, DType::u8));
+    data_ = copy_.data();
+  }
+  std::uint8_t* data() { return data_; }
+  void store() {
+    const Tensor mask = weight_.mask().tensor;
+    if (!copy_.empty()) backend_.upload(view(copy_.data(), mask.rows, mask.cols, DType::u8), mask);
+    weight_.refresh(backend_);
+  }
+
+ private:
+  Backend& backend_;
+  MaskedWeight& weight_;
+  std::vector<std::uint8_t> copy_;
+  std::uint8_t* data_;
+};
+
+}  // namespace
+
+void change_mask(Backend& backend, MaskedWeight& weight, const std::function<void(std::uint8_t*, std::int64_t)>& change) {
+  HostMask mask(backend, weight);
+  change(mask.data(), weight.mask().tensor.size());
+  mask.store();
+}
+
+void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Key key) {
+  std::deque<HostFloats> keys;
+  std::deque<HostMask> masks;
+  std::vector<Ranked> parts;
+  std::int64_t total = 0;
+  for (const MaskedMatrix& matrix : masked_matrices(model)) {
+    const Tensor source = key == Key::magnitude ? matrix.weight->parameter()->tensor() : matrix.weight->scores()->tensor();
+    keys.emplace_back(backend, source);
+    masks.emplace_back(backend, *matrix.weight);
+    parts.push_back({keys.back().data(), masks.back().data(), source.size()});
+    total += source.size();
+  }
+  const auto kept = [&](std::int64_t size) {
+    // 1e-9: 0.1 · 1000 is to be 100, whatever the last bit of 1 - 0.9 is.
+    return static_cast<std::int64_t>(std::floor((1.0 - sparsity) * static_cast<double>(size) + 1e-9));
+  };
+  if (scope == Scope::global) {
+    keep_largest(parts, kept(total), key);
+  } else {
+    for (const Ranked& part : parts) keep_largest({&part, 1}, kept(part.size), key);
+  }
+  for (HostMask& mask : masks) mask.store();
+}
+
+double masked_share(Backend& backend, Model& model) {
+  std::int64_t kept = 0, total = 0;
+  for (const MaskedMatrix& matrix : masked_matrices(model)) {
+    kept += matrix.weight->nonzeros(backend);
+    total += matrix.weight->out() * matrix.weight->in();
+  }
+  return total == 0 ? 0.0 : 1.0 - static_cast<double>(kept) / static_cast<double>(total);
+}
+
+// ---- between representations ----------------------------------------------------------------------------------------
+
+void mask_weights(Backend& backend, Model& model, bool with_scores) {
+  // A weight that several layers share stays one weight.
+  std::unordered_map<const LinearWeight*, std::shared_ptr<LinearWeight>> made;
+  model.visit_linears([&](const std::string& path, Linear& linear) {
+    if (linear.weight->kind() == "masked") return;
+    std::shared_ptr<LinearWeight>& masked = made[linear.weight.get()];
+    if (!masked) {
+      if (auto* dense = dynamic_cast<DenseWeight*>(linear.weight.get())) {
+        masked = std::make_shared<MaskedWeight>(backend, dense->parameter(), with_scores);
+      } else if (auto* csr = dynamic_cast<CsrWeight*>(linear.weight.get())) {
+        auto w = std::make_shared<Parameter>();
+        w->value = make_storage(backend, csr->out(), csr->in(), backend.real());
+        csr->materialize(backend, w->tensor());
+        masked = std::make_shared<MaskedWeight>(backend, std::move(w), with_scores);
+      } else {
+        fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(), ", expected dense or csr to prune");
+      }
+    }
+    linear.weight = masked;
+  });
+}
+
+void finalize_masks(Backend& backend, Model& model, double least) {
+  std::unordered_map<const LinearWeight*, std::shared_ptr<LinearWeight>> made;
+  model.visit_linears([&](const std::string&, Linear& linear) {
+    auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
+    if (!masked) return;
+    std::shared_ptr<LinearWeight>& real = made[masked];
+    if (!real) {
+      const double elements = static_cast<double>(masked->out() * masked->in());
+      if (elements > 0 && 1.0 - static_cast<double>(masked->nonzeros(backend)) / elements >= least) {
+        real = CsrWeight::from_dense(backend, masked->parameter()->tensor(), masked->mask().tensor);
+      } else {
+        auto w = std::make_shared<Parameter>();
+        w->value = make_storage(backend, masked->out(), masked->in(), backend.real());
+        masked->materialize(backend, w->tensor());
+        real = std::make_shared<DenseWeight>(std::move(w));
+      }
+      real->refresh(backend);
+    }
+    linear.weight = real;
+  });
+}
+
+}  // namespace bertx::compress

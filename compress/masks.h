@@ -1,0 +1,40 @@
+// The masked matrices of a model during training, and how a ranking sets their masks.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bertx/compress.h"
+#include "ranking.h"
+
+namespace bertx::compress {
+
+struct MaskedMatrix {
+  std::string path;
+  MaskedWeight* weight = nullptr;
+};
+/// The encoder's masked weights, shared ones once.
+std::vector<MaskedMatrix> masked_matrices(Model& model);
+
+/// A real tensor as floats on the host: a view where it lies there already, else a copy.
+class HostFloats {
+ public:
+  HostFloats(Backend& backend, Tensor x);
+  const float* data() const { return data_; }
+
+ private:
+  std::vector<float> copy_;
+  const float* data_;
+};
+
+/// Calls change(mask on the host, size), then brings the mask to the backend and refreshes the weight.
+void change_mask(Backend& backend, MaskedWeight& weight, const std::function<void(std::uint8_t* mask, std::int64_t)>& change);
+
+/// Keeps int(kept · n) entries by their keys: magnitudes of weights, or scores; per matrix or over all.
+void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Key key);
+
+/// Share of zeros that the masks make.
+double masked_share(Backend& backend, Model& model);
+
+}  // namespace bertx::compress
