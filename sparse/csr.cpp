@@ -43,7 +43,8 @@ CsrMatrix<T> gather(std::int64_t rows, std::int64_t cols, const Kept& kept, cons
 template <class T>
 CsrMatrix<T> csr_from_dense(const T* dense, std::int64_t stride, std::int64_t rows, std::int64_t cols) {
   const auto value = [&](std::int64_t r, std::int64_t c) { return dense[r * stride + c]; };
-  return gather<T>(rows, cols, [&](std::int64_t r, std::int64_t c) { return value(r, c) != T(0); }, value);
+  return gather<T>(
+      rows, cols, [&](std::int64_t r, std::int64_t c) { return value(r, c) != T(0); }, value);
 }
 
 template <class T>
@@ -61,10 +62,10 @@ void csr_to_dense(const CsrView<T>& w, T* dense, std::int64_t stride) {
   }
 }
 
-#define BERTX_INSTANTIATE(T)                                                                                          \
-  template CsrMatrix<T> csr_from_dense(const T*, std::int64_t, std::int64_t, std::int64_t);                           \
-  template CsrMatrix<T> csr_from_masked(const T*, std::int64_t, const std::uint8_t*, std::int64_t, std::int64_t,      \
-                                        std::int64_t);                                                                \
+#define BERTX_INSTANTIATE(T)                                                                                     \
+  template CsrMatrix<T> csr_from_dense(const T*, std::int64_t, std::int64_t, std::int64_t);                      \
+  template CsrMatrix<T> csr_from_masked(const T*, std::int64_t, const std::uint8_t*, std::int64_t, std::int64_t, \
+                                        std::int64_t);                                                           \
   template void csr_to_dense(const CsrView<T>&, T*, std::int64_t);
 BERTX_INSTANTIATE(float)
 BERTX_INSTANTIATE(double)

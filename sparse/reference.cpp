@@ -66,8 +66,8 @@ BERTX_INSTANTIATE(float)
 BERTX_INSTANTIATE(double)
 #undef BERTX_INSTANTIATE
 
-void spmm(const CsrView<double>& w, const double* x, std::int64_t ldx, double* y, std::int64_t ldy,
-          std::int64_t tokens, const double* bias, Epilogue epilogue) {
+void spmm(const CsrView<double>& w, const double* x, std::int64_t ldx, double* y, std::int64_t ldy, std::int64_t tokens,
+          const double* bias, Epilogue epilogue) {
   spmm_reference(w, x, ldx, y, ldy, tokens, bias, epilogue);
 }
 

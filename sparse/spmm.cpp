@@ -1,6 +1,8 @@
 // The float products: tokens in blocks that the second-level cache holds, rows or blocks over threads.
 #include "bertx/sparse/spmm.h"
 
+#include <algorithm>
+
 #include "bertx/sparse/parallel.h"
 #include "cpu/kernels.h"
 #include "cpu/scratch.h"
@@ -27,30 +29,32 @@ void for_blocks(const CsrView<float>& w, const float* x, std::int64_t ldx, std::
   const Kernels& kernels = active_kernels();
   const TokenBlocks blocks = token_blocks(kernels, w.cols, tokens);
   const std::int64_t work = (w.nnz() + w.rows * kRowCost) * tokens;
-  split_work(blocks.count, w.rows, work, [&](std::int64_t first, std::int64_t last, std::int64_t part,
-                                             std::int64_t parts) {
-    RowRange rows{w.row_start, w.columns, w.values, 0, 0};
-    rows.first = cost_split(w.row_start, w.rows, kRowCost, part, parts);
-    rows.last = cost_split(w.row_start, w.rows, kRowCost, part + 1, parts);
-    float* const block = scratch(Scratch::block, w.cols * kernels.block_width(blocks.length));
-    for (std::int64_t b = first; b < last; ++b) {
-      const std::int64_t width = kernels.block_width(blocks.size(b));
-      kernels.pack_tokens(x + blocks.first(b), ldx, w.cols, blocks.size(b), width, block);
-      body(kernels, rows, block, width, blocks.first(b), blocks.size(b));
-    }
-  });
+  split_work(blocks.count, w.rows, work,
+             [&](std::int64_t first, std::int64_t last, std::int64_t part, std::int64_t parts) {
+               RowRange rows{w.row_start, w.columns, w.values, 0, 0};
+               rows.first = cost_split(w.row_start, w.rows, kRowCost, part, parts);
+               rows.last = cost_split(w.row_start, w.rows, kRowCost, part + 1, parts);
+               float* const block = scratch(Scratch::block, w.cols * kernels.block_width(blocks.length));
+               for (std::int64_t b = first; b < last; ++b) {
+                 const std::int64_t width = kernels.block_width(blocks.size(b));
+                 kernels.pack_tokens(x + blocks.first(b), ldx, w.cols, blocks.size(b), width, block);
+                 body(kernels, rows, block, width, blocks.first(b), blocks.size(b));
+               }
+             });
 }
 
 }  // namespace
 
 void spmm(const CsrView<float>& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
           const float* bias, Epilogue epilogue) {
-  for_blocks(w, x, ldx, tokens, [&](const Kernels& kernels, const RowRange& rows, const float* block,
-                                    std::int64_t width, std::int64_t first, std::int64_t count) {
-    kernels.spmm_rows(rows, block, width, count, bias, false, y + first, ldy);
-    if (epilogue == Epilogue::none) return;
-    kernels.gelu(y + rows.first * ldy + first, ldy, rows.last - rows.first, count, epilogue == Epilogue::gelu_tanh);
-  });
+  for_blocks(w, x, ldx, tokens,
+             [&](const Kernels& kernels, const RowRange& rows, const float* block, std::int64_t width,
+                 std::int64_t first, std::int64_t count) {
+               kernels.spmm_rows(rows, block, width, count, bias, false, y + first, ldy);
+               if (epilogue == Epilogue::none) return;
+               kernels.gelu(y + rows.first * ldy + first, ldy, rows.last - rows.first, count,
+                            epilogue == Epilogue::gelu_tanh);
+             });
 }
 
 void spmm_transposed(const CsrView<float>& w, const TransposedView& t, const float* dy, std::int64_t lddy, float* dx,
@@ -61,10 +65,10 @@ void spmm_transposed(const CsrView<float>& w, const TransposedView& t, const flo
     for (std::int64_t n = first; n < last; ++n) values[n] = w.values[t.positions[n]];
   });
   const CsrView<float> transposed{w.cols, w.rows, t.column_start, t.rows, values};
-  for_blocks(transposed, dy, lddy, tokens, [&](const Kernels& kernels, const RowRange& rows, const float* block,
-                                               std::int64_t width, std::int64_t first, std::int64_t count) {
-    kernels.spmm_rows(rows, block, width, count, nullptr, accumulate, dx + first, lddx);
-  });
+  for_blocks(
+      transposed, dy, lddy, tokens,
+      [&](const Kernels& kernels, const RowRange& rows, const float* block, std::int64_t width, std::int64_t first,
+          std::int64_t count) { kernels.spmm_rows(rows, block, width, count, nullptr, accumulate, dx + first, lddx); });
 }
 
 void sddmm(const CsrView<float>& pattern, const float* dy, std::int64_t lddy, const float* x, std::int64_t ldx,

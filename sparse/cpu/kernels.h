@@ -64,18 +64,18 @@ struct Kernels {
   void (*gelu)(float* y, int64_t ldy, int64_t rows, int64_t tokens, bool by_tanh);
 };
 
-#define BERTX_DECLARE_KERNELS(isa)                                                                                     \
-  namespace isa {                                                                                                      \
-  int64_t block_width(int64_t tokens);                                                                                 \
-  void pack_tokens(const float* x, int64_t ldx, int64_t features, int64_t tokens, int64_t width, float* block);        \
-  void unpack_tokens(const float* block, int64_t width, int64_t rows, int64_t tokens, float* y, int64_t ldy);          \
-  void spmm_rows(const RowRange& w, const float* block, int64_t width, int64_t tokens, const float* bias,              \
-                 bool accumulate, float* y, int64_t ldy);                                                              \
-  void spmm_cell(const Cell& cell, const float* block, int64_t width, const float* bias, bool first, float* y,         \
-                 int64_t ldy);                                                                                         \
-  void sddmm_rows(const RowRange& pattern, const float* dy, int64_t lddy, const float* block, int64_t width,           \
-                  int64_t tokens, float* dvalues);                                                                     \
-  void gelu(float* y, int64_t ldy, int64_t rows, int64_t tokens, bool by_tanh);                                        \
+#define BERTX_DECLARE_KERNELS(isa)                                                                              \
+  namespace isa {                                                                                               \
+  int64_t block_width(int64_t tokens);                                                                          \
+  void pack_tokens(const float* x, int64_t ldx, int64_t features, int64_t tokens, int64_t width, float* block); \
+  void unpack_tokens(const float* block, int64_t width, int64_t rows, int64_t tokens, float* y, int64_t ldy);   \
+  void spmm_rows(const RowRange& w, const float* block, int64_t width, int64_t tokens, const float* bias,       \
+                 bool accumulate, float* y, int64_t ldy);                                                       \
+  void spmm_cell(const Cell& cell, const float* block, int64_t width, const float* bias, bool first, float* y,  \
+                 int64_t ldy);                                                                                  \
+  void sddmm_rows(const RowRange& pattern, const float* dy, int64_t lddy, const float* block, int64_t width,    \
+                  int64_t tokens, float* dvalues);                                                              \
+  void gelu(float* y, int64_t ldy, int64_t rows, int64_t tokens, bool by_tanh);                                 \
   }
 BERTX_DECLARE_KERNELS(portable)
 BERTX_DECLARE_KERNELS(avx2)

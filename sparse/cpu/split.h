@@ -61,8 +61,7 @@ template <class Work>
 void split_work(std::int64_t blocks, std::int64_t most_parts, std::int64_t multiply_adds, const Work& work) {
   const std::int64_t threads = worthwhile_threads(multiply_adds);
   if (blocks % threads == 0 || blocks >= 4 * threads) {
-    parallel_ranges(blocks, blocks / threads,
-                    [&](std::int64_t first, std::int64_t last) { work(first, last, 0, 1); });
+    parallel_ranges(blocks, blocks / threads, [&](std::int64_t first, std::int64_t last) { work(first, last, 0, 1); });
   } else {
     split_rows(most_parts, multiply_adds, [&](std::int64_t part, std::int64_t parts) { work(0, blocks, part, parts); });
   }

@@ -75,8 +75,8 @@ struct RowsKernel {
 
 }  // namespace
 
-void spmm_rows(const RowRange& w, const float* block, int64_t width, int64_t tokens, const float* bias,
-               bool accumulate, float* y, int64_t ldy) {
+void spmm_rows(const RowRange& w, const float* block, int64_t width, int64_t tokens, const float* bias, bool accumulate,
+               float* y, int64_t ldy) {
   for_width(width, RowsKernel{w, block, tokens, bias, accumulate, y, ldy});
 }
 

@@ -25,10 +25,10 @@ class ForcedIsa {
 };
 
 /// Skips the test with a reason where this processor lacks the set.
-#define BERTX_SKIP_UNLESS_SUPPORTED(isa)                                                                      \
-  if ((isa) > ::bertx::sparse::detected_isa()) {                                                              \
-    GTEST_SKIP() << "this processor lacks " << ::bertx::sparse::isa_name(isa) << "; its best is "             \
-                 << ::bertx::sparse::isa_name(::bertx::sparse::detected_isa());                               \
+#define BERTX_SKIP_UNLESS_SUPPORTED(isa)                                                          \
+  if ((isa) > ::bertx::sparse::detected_isa()) {                                                  \
+    GTEST_SKIP() << "this processor lacks " << ::bertx::sparse::isa_name(isa) << "; its best is " \
+                 << ::bertx::sparse::isa_name(::bertx::sparse::detected_isa());                   \
   }
 
 enum class Shape { even, skewed, empty_and_full };
@@ -65,9 +65,7 @@ template <class T>
 struct Wide {
   std::vector<T> values;
   const CsrMatrix<float>& from;
-  CsrView<T> view() const {
-    return {from.rows, from.cols, from.row_start.data(), from.columns.data(), values.data()};
-  }
+  CsrView<T> view() const { return {from.rows, from.cols, from.row_start.data(), from.columns.data(), values.data()}; }
 };
 
 inline Wide<double> widen(const CsrMatrix<float>& w) { return {{w.values.begin(), w.values.end()}, w}; }
@@ -80,7 +78,10 @@ struct Activations {
   std::vector<float> memory;
 
   Activations(std::int64_t features_, std::int64_t tokens_, std::int64_t gap, std::int64_t offset_)
-      : features(features_), tokens(tokens_), stride(tokens_ + gap), offset(offset_),
+      : features(features_),
+        tokens(tokens_),
+        stride(tokens_ + gap),
+        offset(offset_),
         memory(static_cast<std::size_t>(offset_ + features_ * (tokens_ + gap) + 1), kGuard) {}
 
   void randomize(std::mt19937& random) {
@@ -102,7 +103,8 @@ struct Activations {
     for (std::int64_t i = 0; i < std::int64_t(memory.size()); ++i) {
       const std::int64_t inside = i - offset;
       if (inside >= 0 && inside < features * stride && inside % stride < tokens) continue;
-      ASSERT_EQ(memory[static_cast<std::size_t>(i)], kGuard) << "element " << inside << " was written, stride " << stride;
+      ASSERT_EQ(memory[static_cast<std::size_t>(i)], kGuard)
+          << "element " << inside << " was written, stride " << stride;
     }
   }
 };

@@ -14,11 +14,23 @@ namespace bertx::sparse::test {
 namespace {
 
 const Problem kProblems[] = {
-    {64, 64, 0.1},      {37, 131, 0.3},     {200, 96, 0.05},   {5, 300, 1.0},    {1, 1, 1.0},
-    {130, 1, 0.5},      {1, 257, 0.4},      {0, 16, 0.5},      {16, 0, 0.5},     {40, 40, 0.0},
-    {300, 500, 0.02},   {160, 700, 0.2},    {97, 384, 0.1, Shape::skewed},       {91, 210, 0.15, Shape::empty_and_full},
+    {64, 64, 0.1},
+    {37, 131, 0.3},
+    {200, 96, 0.05},
+    {5, 300, 1.0},
+    {1, 1, 1.0},
+    {130, 1, 0.5},
+    {1, 257, 0.4},
+    {0, 16, 0.5},
+    {16, 0, 0.5},
+    {40, 40, 0.0},
+    {300, 500, 0.02},
+    {160, 700, 0.2},
+    {97, 384, 0.1, Shape::skewed},
+    {91, 210, 0.15, Shape::empty_and_full},
 };
-const std::int64_t kTokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 63, 64, 65, 77, 96, 113, 128, 129, 200, 300};
+const std::int64_t kTokens[] = {1,  2,  3,  4,  5,  7,  8,  9,   15,  16,  17,  31,
+                                33, 48, 63, 64, 65, 77, 96, 113, 128, 129, 200, 300};
 
 class Products : public ::testing::TestWithParam<Isa> {};
 
@@ -78,7 +90,8 @@ TEST_P(Products, SpmmAndPackedAgreeWithTheReference) {
     y.expect_guards_intact();
     for (std::int64_t r = 0; r < w.rows; ++r) {
       const std::int64_t length = w.row_start[r + 1] - w.row_start[r];
-      const double allowed = tolerance(length, norms[std::size_t(r)] * token_norm(length) + std::abs(bias[std::size_t(r)]));
+      const double allowed =
+          tolerance(length, norms[std::size_t(r)] * token_norm(length) + std::abs(bias[std::size_t(r)]));
       for (std::int64_t t = 0; t < tokens; ++t) {
         ASSERT_NEAR(y.at(r, t), expected[std::size_t(r * tokens + t)], allowed) << "row " << r << " token " << t;
       }

@@ -27,14 +27,14 @@ enum class Epilogue {
 /// x [cols, tokens] -> y [rows, tokens] = epilogue(W x + bias); bias [rows], or null for none.
 void spmm(const CsrView<float>& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
           const float* bias = nullptr, Epilogue epilogue = Epilogue::none);
-void spmm(const CsrView<double>& w, const double* x, std::int64_t ldx, double* y, std::int64_t ldy,
-          std::int64_t tokens, const double* bias = nullptr, Epilogue epilogue = Epilogue::none);
+void spmm(const CsrView<double>& w, const double* x, std::int64_t ldx, double* y, std::int64_t ldy, std::int64_t tokens,
+          const double* bias = nullptr, Epilogue epilogue = Epilogue::none);
 
 /// dy [rows, tokens] -> dx [cols, tokens] = Wᵀ dy, or dx + Wᵀ dy where `accumulate`. t is w's transposed index.
 void spmm_transposed(const CsrView<float>& w, const TransposedView& t, const float* dy, std::int64_t lddy, float* dx,
                      std::int64_t lddx, std::int64_t tokens, bool accumulate = false);
-void spmm_transposed(const CsrView<double>& w, const TransposedView& t, const double* dy, std::int64_t lddy,
-                     double* dx, std::int64_t lddx, std::int64_t tokens, bool accumulate = false);
+void spmm_transposed(const CsrView<double>& w, const TransposedView& t, const double* dy, std::int64_t lddy, double* dx,
+                     std::int64_t lddx, std::int64_t tokens, bool accumulate = false);
 
 /// dy [rows, tokens], x [cols, tokens] -> dvalues[n] += <dy[row(n), :], x[column(n), :]> for each place n of the
 /// pattern. pattern.values is not read and may be null.
