@@ -1,0 +1,40 @@
+// A model with a sequence classification head at work: token ids in, logits and labels out.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "bertx/arena.h"
+#include "bertx/model.h"
+#include "bertx/tokenizer.h"
+
+namespace bertx::tools {
+
+/// Throws Error(bad_input) where the directory holds a model without a sequence classification head.
+void require_classifier(const Config& config, const std::filesystem::path& directory);
+Model load_classifier(Backend& backend, const std::filesystem::path& directory);
+
+/// Runs ragged batches; keeps its memory from one to the next.
+class Classifier {
+ public:
+  Classifier(Backend& backend, const Model& model) : backend_(backend), model_(model), arena_(backend) {}
+  /// [texts, labels]. Throws Error(numeric) where one is not finite.
+  std::vector<float> logits(std::span<const Encoding> texts);
+
+ private:
+  Backend& backend_;
+  const Model& model_;
+  Arena arena_;
+};
+
+/// What logits say: one label and its probability (single label), those above one half and theirs (multi-label), or
+/// the only label and the value itself (regression).
+struct Verdict {
+  std::vector<std::size_t> labels;
+  std::vector<float> scores;
+};
+Verdict judge(const Config& config, std::span<const float> logits);
+
+}  // namespace bertx::tools
