@@ -43,6 +43,61 @@ bool is_final_sigma(const std::vector<Char>& chars, std::size_t at) {
   return cased_next(std::make_reverse_iterator(here), chars.rend()) && !cased_next(here + 1, chars.end());
 }
 
+// Characters of combining classes other than 0 in a row: NFD sorts them by class. Most are marks that go anyway.
+class CombiningRun {
+ public:
+  explicit CombiningRun(const CharClasses& classes) : classes_(classes) {}
+
+  // `leads`: it is the first, or only, character that its original became.
+  void add(std::uint32_t code, std::int32_t source, bool leads, bool stays) {
+    parts_.push_back({{code, source}, leads});
+    any_stays_ |= stays;
+  }
+
+  // Appends those that stay, in canonical order.
+  void finish(std::vector<Char>& out) {
+    if (any_stays_) {
+      if (parts_.size() > 1) sort();
+      for (const Part& part : parts_) {
+        if (!(classes_.of(part.c.code) & kMark)) out.push_back(part.c);
+      }
+    }
+    parts_.clear();
+    any_stays_ = false;
+  }
+
+ private:
+  struct Part {
+    Char c;
+    bool leads;
+  };
+
+  // Only the characters change places: Hugging Face's offsets count leading characters from the left, wherever
+  // those came from.
+  void sort() {
+    std::vector<std::int32_t> sources;
+    for (const Part& part : parts_) {
+      if (part.leads) sources.push_back(part.c.source);
+    }
+    std::stable_sort(parts_.begin(), parts_.end(),
+                     [](const Part& a, const Part& b) { return combining_class(a) < combining_class(b); });
+    std::size_t next = 0;
+    std::int32_t source = parts_.front().c.source;
+    for (Part& part : parts_) {
+      if (part.leads) source = sources[next++];
+      part.c.source = source;
+    }
+  }
+
+  static int combining_class(const Part& part) {
+    return utf8proc_get_property(static_cast<utf8proc_int32_t>(part.c.code))->combining_class;
+  }
+
+  const CharClasses& classes_;
+  std::vector<Part> parts_;
+  bool any_stays_ = false;
+};
+
 }  // namespace
 
 Normalizer::Normalizer(bool google, bool lowercase, bool strip_accents)
@@ -69,38 +124,28 @@ void Normalizer::drop_accents(std::vector<Char>& chars) const {
   if (first == chars.end()) return;
 
   std::vector<Char> out(chars.begin(), first);
-  std::size_t run = out.size();  // where the run of combining characters at the end of out begins
-  const auto combining_class = [](const Char& c) {
-    return utf8proc_get_property(static_cast<utf8proc_int32_t>(c.code))->combining_class;
-  };
-  const auto finish_run = [&] {  // canonical ordering
-    if (out.size() - run > 1) {
-      std::stable_sort(out.begin() + static_cast<std::ptrdiff_t>(run), out.end(),
-                       [&](const Char& a, const Char& b) { return combining_class(a) < combining_class(b); });
-    }
-  };
-  const auto add = [&](Char c) {
-    const std::uint8_t kind = classes_->of(c.code);
+  CombiningRun run(*classes_);
+  const auto add = [&](std::uint32_t code, std::int32_t source, bool leads) {
+    const std::uint8_t kind = classes_->of(code);
     if (kind & kCombining) {
-      if (!(kind & kMark)) out.push_back(c);
-      return;
+      run.add(code, source, leads, (kind & kMark) == 0);
+    } else {
+      run.finish(out);
+      if (!(kind & kMark)) out.push_back({code, source});
     }
-    finish_run();
-    if (!(kind & kMark)) out.push_back(c);
-    run = out.size();
   };
   for (auto c = first; c != chars.end(); ++c) {
     if (!(classes_->of(c->code) & kDecomposes)) {
-      add(*c);
+      add(c->code, c->source, true);
       continue;
     }
     utf8proc_int32_t parts[8];  // the longest canonical decomposition has 4
     int boundary = 0;
     const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c->code), parts, std::ssize(parts),
                                                UTF8PROC_DECOMPOSE, &boundary);
-    for (utf8proc_ssize_t i = 0; i < count; ++i) add({static_cast<std::uint32_t>(parts[i]), c->source});
+    for (utf8proc_ssize_t i = 0; i < count; ++i) add(static_cast<std::uint32_t>(parts[i]), c->source, i == 0);
   }
-  finish_run();
+  run.finish(out);
   chars.swap(out);
 }
 

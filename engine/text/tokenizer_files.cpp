@@ -1,14 +1,11 @@
 #include "text/tokenizer_files.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "bertx/error.h"
+#include "bertx/files.h"
 #include "io/json.h"
 #include "text/utf8.h"
 
@@ -263,45 +260,12 @@ void Reader::add_special(const std::string& token, const std::string& where) {
   if (std::ranges::find(more, token) == more.end()) more.push_back(token);
 }
 
-// The bytes of a regular file; anything else (a directory, a pipe, a device) could block or never end.
-std::string read_file(const fs::path& path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) fail(ErrorKind::io, path.string(), ": ", error ? error.message() : "no such file");
-  if (!fs::is_regular_file(status)) {
-    fail(ErrorKind::bad_input, path.string(), ": found ",
-         fs::is_directory(status) ? "a directory" : fs::is_fifo(status) ? "a pipe" : "a device or socket",
-         "; expected a regular file with one token a line");
-  }
-  const std::uintmax_t size = fs::file_size(path, error);
-  if (error) fail(ErrorKind::io, path.string(), ": ", error.message());
-  if (size > kMaxVocabularyBytes) {
-    fail(ErrorKind::bad_input, path.string(), ": found ", size, " bytes; expected a vocabulary of at most ",
-         kMaxVocabularyBytes);
-  }
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail(ErrorKind::io, path.string(), ": cannot be opened: ", std::strerror(errno));
-  std::string bytes(static_cast<std::size_t>(size), '\0');
-  in.read(bytes.data(), static_cast<std::streamsize>(size));
-  if (static_cast<std::uintmax_t>(in.gcount()) != size) {
-    fail(ErrorKind::io, path.string(), ": found ", in.gcount(), " bytes; expected ", size);
-  }
-  return bytes;
-}
-
-void write_file(const fs::path& path, const std::string& bytes) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  out.close();
-  if (!out) fail(ErrorKind::io, path.string(), ": cannot be written: ", std::strerror(errno));
-}
-
 }  // namespace
 
 TokenizerFiles read_tokenizer_files(const fs::path& directory) { return Reader(directory).read(); }
 
 std::vector<std::string> read_vocabulary(const fs::path& path, std::vector<std::string>& warnings) {
-  const std::string bytes = read_file(path);
+  const std::string bytes = read_text_file(path, kMaxVocabularyBytes);
   const std::string where = path.string();
   std::string_view rest = bytes;
   if (rest.starts_with("\xEF\xBB\xBF")) {
@@ -354,9 +318,9 @@ void write_tokenizer_files(const fs::path& directory, const std::vector<std::str
   }
   if (!options.additional_special_tokens.empty()) map["additional_special_tokens"] = options.additional_special_tokens;
   config.update(map);
-  write_file(directory / "vocab.txt", lines);
-  write_file(directory / "tokenizer_config.json", config.dump(2) + "\n");
-  write_file(directory / "special_tokens_map.json", map.dump(2) + "\n");
+  write_text_file(directory / "vocab.txt", lines);
+  write_text_file(directory / "tokenizer_config.json", config.dump(2) + "\n");
+  write_text_file(directory / "special_tokens_map.json", map.dump(2) + "\n");
 }
 
 }  // namespace bertx::wordpiece
