@@ -160,6 +160,12 @@ void mask_grad(Scene& s) {
   s.trust(dscores);
 }
 
+void sigmoid_penalty(Scene& s) {
+  const Tensor scores = s.matrix(s.size(), s.size(), 3), dscores = s.matrix(scores.rows, scores.cols);
+  s.backend.sigmoid_penalty(scores, s.random.normal(), dscores);
+  s.trust(dscores);
+}
+
 void sum_of_squares(Scene& s) {
   std::vector<Tensor> tensors;
   for (std::int64_t i = s.random.integer(0, 4); i > 0; --i) tensors.push_back(s.matrix(s.size_or_zero(), s.size()));
@@ -203,6 +209,7 @@ std::vector<Scenario> dense_scenarios() {
           {"layer_norm_grad", layer_norm_grad, {"dX", "dgamma", "dbeta"}},
           {"mask_apply", mask_apply, {"out"}},
           {"mask_grad", mask_grad, {"dw", "dscores"}},
+          {"sigmoid_penalty", sigmoid_penalty, {"dscores", "the returned number"}},
           {"sum_of_squares", sum_of_squares, {"the returned number"}},
           {"adamw", adamw, {"value", "first moment", "second moment"}}};
 }

@@ -265,6 +265,13 @@ Verdict mask_gradient(Backend& backend, bool of_scores) {
       scores, dscores);
 }
 
+Verdict penalty_gradient(Backend& backend) {
+  Scene s(backend, 14, 10);
+  const Tensor scores = s.matrix(5, 6, 2), dscores = s.zeros(5, 6), unused = s.zeros(5, 6);
+  backend.sigmoid_penalty(scores, 0.7, dscores);
+  return gradient_agrees([&] { return 0.7 * backend.sigmoid_penalty(scores, 0, unused); }, scores, dscores);
+}
+
 std::vector<Check> checks() {
   std::vector<Check> all;
   const auto add = [&](const char* gradient, std::function<Verdict(Backend&)> run) { all.push_back({gradient, run}); };
@@ -296,6 +303,7 @@ std::vector<Check> checks() {
   add("binary_cross_entropy: dlogits", [](Backend& b) { return loss_gradient(b, binary_cross_entropy, 3); });
   add("mask_grad: dw", [](Backend& b) { return mask_gradient(b, false); });
   add("mask_grad: dscores", [](Backend& b) { return mask_gradient(b, true); });
+  add("sigmoid_penalty: dscores", penalty_gradient);
   return all;
 }
 

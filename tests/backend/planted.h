@@ -147,6 +147,11 @@ class Planted final : public Backend {
     spoil("mask_grad: dw", dw);
     spoil("mask_grad: dscores", dscores);
   }
+  double sigmoid_penalty(Tensor scores, double scale, Tensor dscores) override {
+    const double sum = b_->sigmoid_penalty(scores, scale, dscores);
+    spoil("sigmoid_penalty: dscores", dscores);
+    return number("sigmoid_penalty: the returned number", sum);
+  }
   double sum_of_squares(std::span<const Tensor> tensors) override {
     return number("sum_of_squares: the returned number", b_->sum_of_squares(tensors));
   }

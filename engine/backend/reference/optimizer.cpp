@@ -30,6 +30,7 @@ void ReferenceBackend::mask_grad(Tensor g, Tensor w, Tensor mask, Tensor dw, Ten
   }
 }
 
+// scores, dscores [m, n]; dscores += scale * sigmoid'(scores)
 double ReferenceBackend::sigmoid_penalty(Tensor scores, double scale, Tensor dscores) {
   double sum = 0;
   for (std::int64_t i = 0; i < scores.rows; ++i) {
