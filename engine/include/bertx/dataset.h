@@ -64,8 +64,8 @@ struct TaskInfo {
   std::string_view name;    ///< as run_glue says it: "sst2"
   std::string_view folder;  ///< as the official archives say it: "SST-2"
   LabelKind kind;
-  std::vector<std::string> labels;       ///< in the order of GLUE; files hold these names, or
-  bool numbered_labels;                  ///< the numbers 0, 1, … for them
+  std::vector<std::string> labels;        ///< in the order of GLUE; files hold these names, or
+  bool numbered_labels;                   ///< the numbers 0, 1, … for them
   std::vector<std::string_view> metrics;  ///< see metrics.h; the first one picks the best model
   FileLayout labelled, test;
   bool skip_short_rows;
@@ -104,7 +104,8 @@ struct Columns {
 ///   single_label  everything else
 /// Label names are sorted (numbers by value). In test files the label column may be missing or empty throughout:
 /// kind none. Training sets need two classes.
-Dataset load_file(const std::filesystem::path& file, const Columns& columns, Split split, const Dataset* like = nullptr);
+Dataset load_file(const std::filesystem::path& file, const Columns& columns, Split split,
+                  const Dataset* like = nullptr);
 
 /// Maps the labels of `data` by name to the order of `model_labels` (id2label): exactly, else without regard to
 /// case. Names that say nothing (LABEL_0, LABEL_1, …, as many as data has) keep the order. Throws Error(bad_input) when
