@@ -106,14 +106,14 @@ TEST_P(Values, AttentionScalesByTheRootOfTheHeadDimension) {
 
 TEST_P(Values, AttentionOfASingleTokenIsItsValue) {
   Scene s(*backend_, 1, 10);
-  const Tensor q = s.matrix(6, 3, 100), k = s.matrix(6, 3, 100), v = s.matrix(6, 3), r = s.matrix(6, 3);
+  const Tensor q = s.matrix(6, 3, 3), k = s.matrix(6, 3, 3), v = s.matrix(6, 3), r = s.matrix(6, 3);
   const Tensor starts = s.indices({0, 1, 1, 2, 3}), context = s.output(6, 3), log_sum_exp = s.output(2, 3);
   const Tensor dq = s.output(6, 3), dk = s.output(6, 3), dv = s.output(6, 3);
   backend_->attention({2, 3}, q, k, v, starts, {}, context, log_sum_exp);
   backend_->attention_grad({2, 3}, q, k, v, starts, {}, context, log_sum_exp, r, dq, dk, dv);
-  EXPECT_TRUE(all_near(values_of(*backend_, context), values_of(*backend_, v), backend_->real(), 1, 1e4));
-  EXPECT_TRUE(all_near(values_of(*backend_, dv), values_of(*backend_, r), backend_->real(), 1, 1e4));
-  for (const double value : values_of(*backend_, dq)) EXPECT_NEAR(value, 0, 0.1 * loose() * 1e4);
+  EXPECT_TRUE(all_near(values_of(*backend_, context), values_of(*backend_, v), backend_->real(), 1, 100));
+  EXPECT_TRUE(all_near(values_of(*backend_, dv), values_of(*backend_, r), backend_->real(), 1, 100));
+  for (const double value : values_of(*backend_, dq)) EXPECT_NEAR(value, 0, 100 * loose());
 }
 
 TEST_P(Values, AttentionWithHugeScoresPicksTheLargest) {

@@ -5,6 +5,7 @@
 // - Gradients of parameters accumulate (+=); gradients of activations are overwritten, unless `Write::add` is asked for.
 // - Tensors of type "real" have dtype real(); ids, labels and starts are i32; masks are u8 (0 or 1).
 // - An output may alias an input only where it is said.
+// - A matrix may have 0 rows or columns and a sequence 0 tokens: they contribute nothing; a mean over nothing is 0.
 // - Operations are ordered as they are called; those that return a number have finished when they return.
 // - All operations of one backend may be called from many threads at once, on different outputs.
 #pragma once
@@ -73,14 +74,14 @@ class Backend {
   virtual std::string description() const = 0;  ///< versions and device, one line, for --version and reports
 
   // ---- memory -------------------------------------------------------------------------------------------------
-  /// Uninitialised, aligned to 64 bytes. Throws Error(out_of_memory) with what was needed.
+  /// Uninitialised, aligned to 64 bytes, never null (0 bytes neither). Throws Error(out_of_memory) with what was needed.
   virtual Buffer allocate(std::size_t bytes) = 0;
   /// The host may read and write this backend's memory directly.
   virtual bool host_memory() const = 0;
   /// Copies between host memory and this backend's, converting between float types; integer types must agree.
   virtual void upload(Tensor host, Tensor device) = 0;
   virtual void download(Tensor device, Tensor host) = 0;
-  virtual void fill(Tensor x, double value) = 0;
+  virtual void fill(Tensor x, double value) = 0;  ///< of any dtype
   virtual void copy(Tensor from, Tensor to) = 0;  ///< same dtype and shape
 
   // ---- products -----------------------------------------------------------------------------------------------
