@@ -67,6 +67,25 @@ GoldenBatch ragged(const SafetensorsFile& file) {
   return out;
 }
 
+// The reference's softmax over positions takes in the padding of its batch, so that a text's loss changes with its
+// neighbours; ours excludes it. The expected loss is therefore made from the golden logits of the real positions, and the
+// gradients of this head are checked by central differences (gradient_test.cpp).
+double span_loss(const SafetensorsFile& golden, const Batch& batch) {
+  double sum = 0;
+  const auto sequences = static_cast<std::size_t>(batch.sequences());
+  for (const bool end : {false, true}) {
+    const std::vector<double> logits = doubles(golden, end ? "out.end_logits" : "out.start_logits");
+    const std::size_t width = logits.size() / sequences;
+    for (std::size_t b = 0; b < sequences; ++b) {
+      const double* row = logits.data() + b * width;
+      double total = 0;
+      for (std::int32_t t = 0; t < batch.starts[b + 1] - batch.starts[b]; ++t) total += std::exp(row[t]);
+      sum += std::log(total) - row[batch.labels[b + (end ? sequences : 0)]];
+    }
+  }
+  return sum / static_cast<double>(2 * sequences);
+}
+
 class GoldenModel : public testing::TestWithParam<std::tuple<std::string, std::string>> {
  protected:
   void SetUp() override {
@@ -119,10 +138,12 @@ TEST_P(GoldenModel, HiddenStatesLogitsAndLoss) {
       ASSERT_NEAR(got[c * cols + n], want[spans ? at : at * rows + c], accepted) << "logit " << c << " of " << n;
     }
   }
-  EXPECT_NEAR(model.loss(exec, batch, logits), doubles(golden, "out.loss")[0], accepted);
+  const bool spans = model.head.kind == HeadKind::question_answering;
+  EXPECT_NEAR(model.loss(exec, batch, logits), spans ? span_loss(golden, batch) : doubles(golden, "out.loss")[0], accepted);
 }
 
 TEST_P(GoldenModel, EveryGradient) {
+  if (model.head.kind == HeadKind::question_answering) GTEST_SKIP() << "the reference's QA loss includes padding: see span_loss";
   const SafetensorsFile golden = SafetensorsFile::open(directory / "golden.safetensors");
   const Batch batch = ragged(golden).batch;
   Arena arena(*backend);

@@ -1,0 +1,139 @@
+// Tiny random models of every head and every representation, and batches for them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bertx/model.h"
+#include "support.h"
+
+namespace bertx::test {
+
+struct TinyHead {
+  std::string name;
+  HeadKind head;
+  ProblemKind problem = ProblemKind::single_label;
+  int labels = 3;
+};
+
+inline std::vector<TinyHead> tiny_heads() {
+  return {{"classification", HeadKind::sequence_classification},
+          {"regression", HeadKind::sequence_classification, ProblemKind::regression, 1},
+          {"multi_label", HeadKind::sequence_classification, ProblemKind::multi_label, 4},
+          {"token", HeadKind::token_classification},
+          {"qa", HeadKind::question_answering},
+          {"mlm", HeadKind::masked_lm}};
+}
+
+inline Config tiny_config(const TinyHead& head) {
+  Config config = make_config(2, 12, 3, 10, 23, 16);
+  config.head = head.head;
+  config.problem = head.problem;
+  config.initializer_range = 0.5f;
+  for (int i = 0; i < head.labels; ++i) config.labels.push_back("LABEL_" + std::to_string(i));
+  return config;
+}
+
+/// Biases and LayerNorms away from 0 and 1, where errors would hide.
+inline void randomise_vectors(Backend& backend, Model& model, std::uint64_t seed) {
+  RandomSource random(seed);
+  model.visit([&](const std::string& path, Parameter& p) {
+    if (p.tensor().cols != 1) return;
+    const bool gamma = path.find("LayerNorm.weight") != std::string::npos;
+    std::vector<double> values = random.normals(p.tensor().rows, 0.3);
+    for (double& value : values) value += gamma;
+    if (!values.empty()) backend.upload(view(values.data(), p.tensor().rows, 1, DType::f64), p.tensor());
+  });
+  model.refresh(backend);
+}
+
+/// Four sequences of 1 to 9 tokens with labels for the model's head.
+inline Batch tiny_batch(const Model& model, std::uint64_t seed) {
+  RandomSource random(seed);
+  Batch batch;
+  batch.starts = {0, 5, 6, 15, 18};
+  for (int t = 0; t < 18; ++t) {
+    batch.ids.push_back(static_cast<std::int32_t>(random.integer(0, model.config.vocab - 1)));
+    batch.types.push_back(static_cast<std::int32_t>(random.integer(0, 1)));
+  }
+  const auto labels = static_cast<std::int64_t>(model.config.labels.size());
+  switch (model.head.kind) {
+    case HeadKind::sequence_classification:
+      if (model.head.problem == ProblemKind::single_label) {
+        for (int b = 0; b < 4; ++b) batch.labels.push_back(static_cast<std::int32_t>(random.integer(0, labels - 1)));
+      } else {
+        for (int i = 0; i < 4 * labels; ++i) {
+          batch.targets.push_back(model.head.problem == ProblemKind::regression ? static_cast<float>(random.normal())
+                                                                                : static_cast<float>(random.integer(0, 1)));
+        }
+      }
+      break;
+    case HeadKind::question_answering: batch.labels = {2, 0, 8, 1, 4, 0, 8, 2}; break;
+    case HeadKind::token_classification:
+    case HeadKind::masked_lm: {
+      const std::int64_t classes = model.head.kind == HeadKind::masked_lm ? model.config.vocab : labels;
+      for (int t = 0; t < 18; ++t) {
+        batch.labels.push_back(t % 4 == 3 ? -100 : static_cast<std::int32_t>(random.integer(0, classes - 1)));
+      }
+      break;
+    }
+    case HeadKind::none: break;
+  }
+  return batch;
+}
+
+/// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; shared (layer 1 uses
+/// layer 0's weights); no_heads and few_heads (layer 0 has none, layer 1 has one).
+inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
+  RandomSource random(seed);
+  const auto dense = [&](std::int64_t rows, std::int64_t cols) {
+    auto p = std::make_shared<Parameter>();
+    p->value = random_matrix(backend, random, rows, cols, 0.5);
+    return p;
+  };
+  const auto bits = [&](std::int64_t rows, std::int64_t cols) {
+    std::vector<std::uint8_t> mask(static_cast<std::size_t>(rows * cols));
+    for (auto& bit : mask) bit = random.chance(0.4);
+    return make_mask(backend, rows, cols, mask);
+  };
+  if (kind == "shared") {
+    for (auto [to, from] : {std::pair{&model.layers[1].query, &model.layers[0].query},
+                            {&model.layers[1].ffn_in, &model.layers[0].ffn_in},
+                            {&model.layers[1].key, &model.layers[1].query}}) {
+      *to = *from;
+    }
+  } else if (kind == "no_heads" || kind == "few_heads") {
+    for (std::size_t l = 0; l < 2; ++l) {
+      EncoderLayer& layer = model.layers[l];
+      const std::int64_t heads = kind == "no_heads" || l == 0 ? 0 : 1, width = heads * layer.shape.head_dim;
+      for (Linear* linear : {&layer.query, &layer.key, &layer.value}) {
+        linear->weight = std::make_shared<DenseWeight>(dense(width, model.config.hidden));
+        linear->bias = dense(width, 1);
+      }
+      layer.attention_output.weight = std::make_shared<DenseWeight>(dense(model.config.hidden, width));
+      layer.shape.heads = model.config.layers[l].heads = heads;
+    }
+  } else {
+    model.visit_linears([&](const std::string&, Linear& linear) {
+      const std::int64_t out = linear.weight->out(), in = linear.weight->in(), rank = 3;
+      auto w = dense(out, in);
+      if (kind == "masked") {
+        auto masked = std::make_shared<MaskedWeight>(backend, w, true);
+        masked->mask() = bits(out, in);
+        linear.weight = masked;
+      } else if (kind == "csr") {
+        linear.weight = CsrWeight::from_dense(backend, w->tensor(), bits(out, in).tensor);
+      } else if (kind == "low_rank") {
+        linear.weight = std::make_shared<LowRankWeight>(std::make_shared<DenseWeight>(dense(out, rank)),
+                                                        std::make_shared<DenseWeight>(dense(rank, in)));
+      } else {
+        const auto u = dense(out, rank), v = dense(rank, in);
+        linear.weight = std::make_shared<LowRankWeight>(CsrWeight::from_dense(backend, u->tensor(), bits(out, rank).tensor),
+                                                        CsrWeight::from_dense(backend, v->tensor(), bits(rank, in).tensor));
+      }
+    });
+  }
+  model.refresh(backend);
+}
+
+}  // namespace bertx::test
