@@ -2,10 +2,8 @@
 //
 // x arrives a tile of columns at a time, small enough to stay in the first-level cache while every row takes its
 // nonzeros of that tile; the sums of a row wait in y between tiles. Rows are cut into panels of about equal cost,
-// the units that threads share. In a cell (panel × tile) the rows' segments are sorted by length, and a segment's
-// length is a multiple of kUnit: what is over goes to the row's next segment, whose tile comes later, so that its
-// columns are packed by then. A few equal lengths one after the other make loop ends predictable; without that
-// a mispredicted branch a segment costs as much as half of its arithmetic.
+// the units that threads share. In a cell (panel × tile) the rows' segments are sorted by length: equal lengths one
+// after the other make the ends of loops predictable, where a misprediction costs as much as a few nonzeros.
 #include "bertx/sparse/packed.h"
 
 #include <algorithm>
@@ -19,9 +17,8 @@
 namespace bertx::sparse {
 namespace {
 
-constexpr std::int64_t kUnit = 4;            // nonzeros
 constexpr std::int64_t kRowCost = 8;         // a row's own cost, in nonzeros
-constexpr std::int64_t kPanelRows = 48;      // fewest rows of a panel, where there are that many
+constexpr std::int64_t kPanelRows = 96;      // fewest rows of a panel, where there are that many
 constexpr std::int64_t kBlockTokens = 64;    // most tokens of a block
 constexpr std::int64_t kIndexRange = 65536;  // of 16-bit columns and rows
 
@@ -49,9 +46,6 @@ struct PackedCsr::Data {
 
   std::int64_t panels() const { return static_cast<std::int64_t>(panel_start.size()) - 1; }
 
-  /// The column that 16-bit columns of a tile count from: tiles never reach across a multiple of it.
-  std::int64_t base_column(std::int64_t tile) const { return tile * tile_columns / kIndexRange * kIndexRange; }
-
   Cell cell(std::int64_t tile, std::int64_t panel) const {
     const CellStart& at = cells[static_cast<std::size_t>(tile * panels() + panel)];
     const CellStart& end = cells[static_cast<std::size_t>(tile * panels() + panel + 1)];
@@ -73,16 +67,9 @@ std::int64_t default_tile(const CsrView<float>& w) {
   return (w.cols + tiles - 1) / tiles;
 }
 
-/// Tiles must not reach across a multiple of kIndexRange: where there is one, the width is shortened to a divisor.
-std::int64_t fitting_tile(std::int64_t tile, std::int64_t cols) {
-  tile = std::clamp<std::int64_t>(tile, 1, std::max<std::int64_t>(1, std::min(cols, kIndexRange / 2)));
-  while (cols > kIndexRange && kIndexRange % tile != 0) --tile;
-  return tile;
-}
-
 std::vector<std::int64_t> panel_starts(const CsrView<float>& w) {
   std::int64_t count = 1;
-  for (const std::int64_t c : {2, 4, 8, 12, 24, 48}) {
+  for (const std::int64_t c : {2, 4, 8, 12, 24, 48, 96}) {
     if (w.rows / c >= kPanelRows) count = c;
   }
   std::vector<std::int64_t> starts{0};
@@ -95,7 +82,7 @@ std::vector<std::int64_t> panel_starts(const CsrView<float>& w) {
 }
 
 /// Appends the cell of these segments, which it sorts.
-void append_cell(PackedCsr::Data& out, const CsrView<float>& w, std::int64_t base_column,
+void append_cell(PackedCsr::Data& out, const CsrView<float>& w, std::int64_t first_column,
                  std::vector<Segment>& segments) {
   out.cells.push_back({static_cast<std::int64_t>(out.groups.size()), static_cast<std::int64_t>(out.segment_rows.size()),
                        static_cast<std::int64_t>(out.values.size())});
@@ -112,7 +99,7 @@ void append_cell(PackedCsr::Data& out, const CsrView<float>& w, std::int64_t bas
     }
     out.segment_rows.push_back(s.row);
     for (std::int32_t n = s.begin; n < s.end; ++n) {
-      out.columns.push_back(static_cast<std::uint16_t>(w.columns[n] - base_column));
+      out.columns.push_back(static_cast<std::uint16_t>(w.columns[n] - first_column));
       out.values.push_back(w.values[n]);
     }
   }
@@ -124,7 +111,8 @@ PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions& options) {
   auto out = std::make_shared<Data>();
   out->rows = w.rows;
   out->cols = w.cols;
-  out->tile_columns = fitting_tile(options.tile_columns > 0 ? options.tile_columns : default_tile(w), w.cols);
+  out->tile_columns =
+      std::clamp<std::int64_t>(options.tile_columns > 0 ? options.tile_columns : default_tile(w), 1, kIndexRange / 2);
   out->tiles = std::max<std::int64_t>(1, (w.cols + out->tile_columns - 1) / out->tile_columns);
   out->panel_start = panel_starts(w);
   out->columns.reserve(static_cast<std::size_t>(w.nnz()));
@@ -134,21 +122,19 @@ PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions& options) {
   std::vector<Segment> segments;
   for (std::int64_t tile = 0; tile < out->tiles; ++tile) {
     const std::int64_t end_column = (tile + 1) * out->tile_columns;
-    const bool all = tile + 1 == out->tiles || end_column % kIndexRange == 0;  // nothing may be left for later
     for (std::int64_t panel = 0; panel < out->panels(); ++panel) {
       const std::int64_t first_row = out->panel_start[static_cast<std::size_t>(panel)];
       const std::int64_t end_row = out->panel_start[static_cast<std::size_t>(panel) + 1];
       segments.clear();
       for (std::int64_t r = first_row; r < end_row; ++r) {
         const std::int32_t begin = taken[static_cast<std::size_t>(r)];
-        std::int32_t end = static_cast<std::int32_t>(
+        const auto end = static_cast<std::int32_t>(
             std::lower_bound(w.columns + begin, w.columns + w.row_start[r + 1], end_column) - w.columns);
-        if (!all) end -= static_cast<std::int32_t>((end - begin) % kUnit);
         taken[static_cast<std::size_t>(r)] = end;
         // The first tile has every row, empty or not: it is where y begins with the bias.
         if (end > begin || tile == 0) segments.push_back({static_cast<std::uint16_t>(r - first_row), begin, end});
       }
-      append_cell(*out, w, out->base_column(tile), segments);
+      append_cell(*out, w, tile * out->tile_columns, segments);
     }
   }
   out->cells.push_back({static_cast<std::int64_t>(out->groups.size()),
@@ -169,43 +155,64 @@ std::int64_t PackedCsr::bytes() const {
          of(data_->values);
 }
 
+namespace {
+
+/// One call of spmm_packed.
+struct PackedProduct {
+  const PackedCsr::Data& w;
+  const Kernels& kernels;
+  const TokenBlocks blocks;
+  const float* x;
+  std::int64_t ldx;
+  float* y;
+  std::int64_t ldy;
+  const float* bias;
+  Epilogue epilogue;
+
+  /// Panels [first, last) of the rows, in one thread, for blocks [first_block, last_block).
+  void multiply(std::int64_t first_block, std::int64_t last_block, std::int64_t first, std::int64_t last) const {
+    for (std::int64_t b = first_block; b < last_block; ++b) multiply_block(b, first, last);
+  }
+
+ private:
+  std::int64_t row_of(std::int64_t panel) const { return w.panel_start[static_cast<std::size_t>(panel)]; }
+
+  void multiply_block(std::int64_t b, std::int64_t first, std::int64_t last) const {
+    const std::int64_t first_row = row_of(first), rows = row_of(last) - first_row;
+    const std::int64_t count = blocks.size(b), width = kernels.block_width(count);
+    const float* const source = x + blocks.first(b);
+    float* const target = y + first_row * ldy + blocks.first(b);
+    float* const block = scratch(Scratch::block, std::min(w.tile_columns, w.cols) * width);
+    // A block that does not fill its width keeps its sums in memory of their own: y has no room for its tail.
+    const bool whole = count == width;
+    float* const sums = whole ? target : scratch(Scratch::sums, rows * width);
+    const std::int64_t stride = whole ? ldy : width;
+    for (std::int64_t tile = 0; tile < w.tiles; ++tile) {
+      const std::int64_t column = tile * w.tile_columns, columns = std::min(w.tile_columns, w.cols - column);
+      kernels.pack_tokens(source + column * ldx, ldx, columns, count, width, block);
+      for (std::int64_t panel = first; panel < last; ++panel) {
+        const std::int64_t row = row_of(panel);
+        kernels.spmm_cell(w.cell(tile, panel), block, width, bias != nullptr ? bias + row : nullptr, tile == 0,
+                          sums + (row - first_row) * stride, stride);
+      }
+    }
+    if (!whole) kernels.unpack_tokens(sums, width, rows, count, target, ldy);
+    if (epilogue != Epilogue::none) kernels.gelu(target, ldy, rows, count, epilogue == Epilogue::gelu_tanh);
+  }
+};
+
+}  // namespace
+
 void spmm_packed(const PackedCsr& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
                  const float* bias, Epilogue epilogue) {
   if (tokens == 0 || w.rows() == 0) return;
-  const PackedCsr::Data& packed = *w.data();
   const Kernels& kernels = active_kernels();
   const TokenBlocks blocks(tokens, std::min(kBlockTokens, kernels.max_width), kernels.lanes);
-  const std::int64_t work = (w.nnz() + w.rows() * kRowCost) * tokens;
-  split_work(blocks.count, packed.panels(), work,
-             [&](std::int64_t first_block, std::int64_t last_block, std::int64_t part, std::int64_t parts) {
-               const std::int64_t first_panel = packed.panels() * part / parts,
-                                  last_panel = packed.panels() * (part + 1) / parts;
-               const std::int64_t first_row = packed.panel_start[static_cast<std::size_t>(first_panel)];
-               const std::int64_t rows = packed.panel_start[static_cast<std::size_t>(last_panel)] - first_row;
-               float* const block = scratch(Scratch::block, packed.cols * kernels.block_width(blocks.length));
-               for (std::int64_t b = first_block; b < last_block; ++b) {
-                 const std::int64_t count = blocks.size(b), width = kernels.block_width(count);
-                 const float* const source = x + blocks.first(b);
-                 float* const target = y + first_row * ldy + blocks.first(b);
-                 const bool whole =
-                     count == width;  // else the sums wait in a block of their own, so that y has no tail
-                 float* const sums = whole ? target : scratch(Scratch::sums, rows * width);
-                 const std::int64_t stride = whole ? ldy : width;
-                 for (std::int64_t tile = 0; tile < packed.tiles; ++tile) {
-                   const std::int64_t column = tile * packed.tile_columns;
-                   const std::int64_t columns = std::min(packed.tile_columns, packed.cols - column);
-                   kernels.pack_tokens(source + column * ldx, ldx, columns, count, width, block + column * width);
-                   for (std::int64_t panel = first_panel; panel < last_panel; ++panel) {
-                     const std::int64_t row = packed.panel_start[static_cast<std::size_t>(panel)];
-                     kernels.spmm_cell(packed.cell(tile, panel), block + packed.base_column(tile) * width, width,
-                                       bias != nullptr ? bias + row : nullptr, tile == 0,
-                                       sums + (row - first_row) * stride, stride);
-                   }
-                 }
-                 if (!whole) kernels.unpack_tokens(sums, width, rows, count, target, ldy);
-                 if (epilogue != Epilogue::none)
-                   kernels.gelu(target, ldy, rows, count, epilogue == Epilogue::gelu_tanh);
-               }
+  const PackedProduct product{*w.data(), kernels, blocks, x, ldx, y, ldy, bias, epilogue};
+  const std::int64_t panels = w.data()->panels(), work = (w.nnz() + w.rows() * kRowCost) * tokens;
+  split_work(blocks.count, panels, work,
+             [&](std::int64_t first, std::int64_t last, std::int64_t part, std::int64_t parts) {
+               product.multiply(first, last, panels * part / parts, panels * (part + 1) / parts);
              });
 }
 
