@@ -1,8 +1,10 @@
-// The words of config.json, for its reader and its writer.
+// The words of config.json, for its reader and its writer, and the reader without the file.
 #pragma once
 
 #include <array>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "bertx/config.h"
@@ -46,5 +48,8 @@ inline ProblemKind implied_problem(const Config& config) {
   const bool one = config.head == HeadKind::sequence_classification && config.labels.size() == 1;
   return one ? ProblemKind::regression : ProblemKind::single_label;
 }
+
+/// Checks and reads the content of a config.json; `source` begins every message.
+Config config_of_json(const nlohmann::json& json, const std::string& source);
 
 }  // namespace bertx

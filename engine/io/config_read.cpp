@@ -173,10 +173,8 @@ void read_uneven_layers(const JsonObject& root, Config& config) {
 
 }  // namespace
 
-Config read_config(const std::filesystem::path& directory) {
-  const std::filesystem::path path = directory / "config.json";
-  const nlohmann::json json = parse_json_file(path);
-  const JsonObject root(json, shown(path));
+Config config_of_json(const nlohmann::json& json, const std::string& source) {
+  const JsonObject root(json, source);
   refuse_variants(root);
 
   Config config;
@@ -210,6 +208,11 @@ Config read_config(const std::filesystem::path& directory) {
   config.labels = read_labels(root, config.head);
   read_problem(root, config);
   return config;
+}
+
+Config read_config(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "config.json";
+  return config_of_json(parse_json_file(path), shown(path));
 }
 
 }  // namespace bertx

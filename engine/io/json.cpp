@@ -75,7 +75,8 @@ class Builder {
     std::string_view what = error.what();
     if (const auto colon = what.find(": "); colon != std::string_view::npos) what.remove_prefix(colon + 2);
     const std::string clean = quote(what, 300);
-    fail_here(clean.substr(1, clean.size() - 2), " (expected JSON in UTF-8 without comments or NaN)");
+    fail_here("found malformed JSON: ", clean.substr(1, clean.size() - 2),
+              " (expected JSON in UTF-8 without comments or NaN)");
   }
 
   template <class... Parts>
@@ -131,6 +132,11 @@ json parse_json_text(std::string_view text, std::string_view source) {
     fail(ErrorKind::bad_input, source, ": found ", name_of(encoding), ", expected UTF-8 without a byte order mark");
   }
   Builder builder(text, source);
+  // To the parser a NUL is the end of the text, whatever stands behind it.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    builder.reached = text.data() + nul;
+    builder.fail_here("found malformed JSON: a NUL byte, expected text");
+  }
   const Cursor begin{text.data(), &builder.reached}, end{text.data() + text.size(), &builder.reached};
   json::sax_parse(begin, end, &builder);
   return std::move(builder.result);

@@ -88,7 +88,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path, Access 
   auto state = std::make_shared<State>();
   state->path = path;
   state->descriptor = open_regular(path, state->opened);
-  if (state->opened.st_size < 8) read_safetensors_header({}, shown(path));  // says what is wrong; mmap takes no 0 bytes
+  if (state->opened.st_size == 0) read_safetensors_header({}, shown(path));  // fails; mmap takes no empty file
   state->map(access);
   SafetensorsFile file;
   file.state_ = state;

@@ -94,7 +94,7 @@ class HeaderHandler {
     if (level_ == 1 || in_metadata_) return true;
     field_ = key_ == "dtype" ? Field::dtype : key_ == "shape" ? Field::shape : Field::offsets;
     if (field_ == Field::offsets && key_ != "data_offsets") {
-      bad("key ", quote(key_), ": expected only dtype, shape and data_offsets");
+      bad("found key ", quote(key_), ", expected only dtype, shape and data_offsets");
     }
     if (seen_ & bit(field_)) bad(name_of(field_), ": found twice, expected once");
     seen_ |= bit(field_);
@@ -120,8 +120,8 @@ class HeaderHandler {
     std::string_view what = error.what();
     if (const auto colon = what.find(": "); colon != std::string_view::npos) what.remove_prefix(colon + 2);
     const std::string clean = quote(what, 300);
-    fail(ErrorKind::bad_input, source_, ": header: byte ", position, ": ", clean.substr(1, clean.size() - 2),
-         " (expected one JSON object in UTF-8)");
+    fail(ErrorKind::bad_input, source_, ": header: byte ", position, ": found malformed JSON: ",
+         clean.substr(1, clean.size() - 2), " (expected one JSON object in UTF-8)");
   }
 
  private:
@@ -224,6 +224,10 @@ SafetensorsHeader read_safetensors_header(std::span<std::byte> file, std::string
   if (brace == std::string_view::npos || json[brace] != '{') {
     fail(ErrorKind::bad_input, source, ": header: found ",
          brace == std::string_view::npos ? "only blanks" : quote(json.substr(brace, 8)), ", expected {");
+  }
+  // To the parser a NUL is the end of the text, whatever stands behind it.
+  if (const std::size_t nul = json.find('\0'); nul != std::string_view::npos) {
+    fail(ErrorKind::bad_input, source, ": header: byte ", nul, ": found a NUL byte, expected JSON text padded with blanks");
   }
 
   HeaderHandler handler(source);

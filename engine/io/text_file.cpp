@@ -70,8 +70,8 @@ TextEncoding detect_encoding(std::string_view bytes) {
   std::size_t zeros[2] = {0, 0};
   const std::size_t seen = std::min<std::size_t>(bytes.size() & ~std::size_t{1}, 64);
   for (std::size_t i = 0; i < seen; ++i) zeros[i % 2] += bytes[i] == '\0';
-  if (seen >= 4 && zeros[0] == 0 && zeros[1] * 4 >= seen) return TextEncoding::utf16_le;
-  if (seen >= 4 && zeros[1] == 0 && zeros[0] * 4 >= seen) return TextEncoding::utf16_be;
+  if (seen >= 4 && zeros[0] == 0 && zeros[1] * 3 >= seen) return TextEncoding::utf16_le;
+  if (seen >= 4 && zeros[1] == 0 && zeros[0] * 3 >= seen) return TextEncoding::utf16_be;
   return TextEncoding::utf8;
 }
 
