@@ -2,9 +2,10 @@
 //
 //   load_task / load_file -> Dataset -> encode -> EncodedExample -> collate -> Batch
 //
-// Files are UTF-8 (a byte order mark is skipped) and are read as a stream, so memory is the texts once plus about
-// 150 bytes an example. What cannot be read throws Error(bad_input) with file, line, field, what was found and what
-// was expected; a file that cannot be opened throws Error(io). Defined for every file:
+// Files are UTF-8 (a byte order mark is skipped) and are read as a stream, so memory is the texts once plus 112 bytes
+// an example (up to three times these while the list grows; a row of a file has three bytes at least). What cannot be
+// read throws Error(bad_input) with file, line, field, what was found and what was expected; a file that cannot be
+// opened throws Error(io). Defined for every file:
 //   - blank lines are skipped; LF and CRLF end a line; a line or quoted record over 16 MiB is refused
 //   - NUL bytes, malformed (or overlong) UTF-8 and UTF-16 are refused
 //   - a row with more or fewer fields than the header is refused (short rows of QQP are skipped with a warning)
