@@ -1,0 +1,201 @@
+// Models through files: every representation comes back as it went, and exports to a plain directory with equal logits.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "bertx/error.h"
+#include "bertx/model.h"
+#include "bertx/safetensors.h"
+#include "support.h"
+#include "tiny.h"
+
+namespace bertx {
+namespace {
+
+std::vector<double> logits_of(Backend& backend, const Model& model, const Batch& batch) {
+  Arena arena(backend);
+  Exec exec{backend, arena};
+  return test::values_of(backend, model.forward(exec, batch));
+}
+
+// Numbers that F32 holds exactly, so that a round trip through a file may not change a bit.
+void round_to_float(Backend& backend, Model& model) {
+  model.visit([&](const std::string&, Parameter& p) {
+    std::vector<float> host(static_cast<std::size_t>(p.tensor().size()));
+    if (host.empty()) return;
+    const Tensor t = view(host.data(), p.tensor().rows, p.tensor().cols, DType::f32);
+    backend.download(p.tensor(), t);
+    backend.upload(t, p.tensor());
+  });
+  model.refresh(backend);
+}
+
+class ModelFiles : public testing::TestWithParam<std::string> {
+ protected:
+  std::unique_ptr<Backend> backend = make_reference_backend();
+  test::TemporaryDirectory directory;
+  Model tiny(const std::string& kind, const test::TinyHead& head = test::tiny_heads().front()) {
+    Model model = make_model(*backend, test::tiny_config(head), 3);
+    test::randomise_vectors(*backend, model, 4);
+    if (kind != "dense") test::represent(*backend, model, kind, 6);
+    round_to_float(*backend, model);
+    return model;
+  }
+};
+
+TEST_P(ModelFiles, NativeComesBackInItsOwnKindWithTheSameLogits) {
+  Model model = tiny(GetParam());
+  const Batch batch = test::tiny_batch(model, 5);
+  save_model(*backend, model, directory.path(), ExportForm::native);
+  LoadReport report;
+  Model again = load_model(*backend, directory.path(), {}, &report);
+  EXPECT_TRUE(report.initialised.empty() && report.unused.empty());
+  std::vector<std::string> kinds, kinds_again;
+  model.visit_linears([&](const std::string& path, Linear& l) { kinds.push_back(path + ": " + std::string(l.weight->kind())); });
+  again.visit_linears([&](const std::string& path, Linear& l) { kinds_again.push_back(path + ": " + std::string(l.weight->kind())); });
+  EXPECT_EQ(kinds, kinds_again);
+  EXPECT_EQ(again.parameter_count(), model.parameter_count());
+  EXPECT_EQ(logits_of(*backend, again, batch), logits_of(*backend, model, batch));
+}
+
+TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
+  Model model = tiny(GetParam());
+  const Batch batch = test::tiny_batch(model, 5);
+  save_model(*backend, model, directory.path(), ExportForm::dense);
+  Model again = load_model(*backend, directory.path());
+  EXPECT_FALSE(again.config.uneven());
+  again.visit_linears([&](const std::string& path, Linear& l) { EXPECT_EQ(l.weight->kind(), "dense") << path; });
+  const std::vector<double> got = logits_of(*backend, again, batch), want = logits_of(*backend, model, batch);
+  // Low rank is multiplied out and rounded to F32; all else is exact but for the order of sums over added zeros.
+  const double accepted = GetParam().starts_with("low_rank") ? 1e-5 : 1e-13;
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], accepted);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
+                         testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads", "few_heads"),
+                         [](const auto& info) { return info.param; });
+
+TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
+  Model model = tiny("shared");
+  save_model(*backend, model, directory.path(), ExportForm::native);
+  const SafetensorsFile file = SafetensorsFile::open(directory / "model.safetensors");
+  EXPECT_NE(file.find("bert.encoder.layer.0.attention.self.query.weight"), nullptr);
+  EXPECT_EQ(file.find("bert.encoder.layer.1.attention.self.query.weight"), nullptr);
+  EXPECT_EQ(file.metadata().at("alias.bert.encoder.layer.1.attention.self.query.weight"),
+            "bert.encoder.layer.0.attention.self.query.weight");
+  Model again = load_model(*backend, directory.path());
+  EXPECT_EQ(again.layers[1].query.weight, again.layers[0].query.weight);
+  EXPECT_EQ(again.layers[1].key.weight, again.layers[0].query.weight);
+}
+
+TEST_F(ModelFiles, EveryHeadComesBack) {
+  for (const test::TinyHead& head : test::tiny_heads()) {
+    Model model = tiny("dense", head);
+    test::TemporaryDirectory own;
+    save_model(*backend, model, own.path(), ExportForm::native);
+    LoadReport report;
+    const Model again = load_model(*backend, own.path(), {}, &report);
+    EXPECT_EQ(again.head.kind, head.head) << head.name;
+    EXPECT_EQ(again.head.problem, head.problem) << head.name;
+    EXPECT_TRUE(report.initialised.empty() && report.unused.empty()) << head.name;
+    const Batch batch = test::tiny_batch(model, 5);
+    EXPECT_EQ(logits_of(*backend, again, batch), logits_of(*backend, model, batch)) << head.name;
+  }
+}
+
+TEST_F(ModelFiles, NamesOfOlderFilesLoad) {
+  Model model = tiny("dense");
+  save_model(*backend, model, directory.path(), ExportForm::dense);
+  const SafetensorsFile file = SafetensorsFile::open(directory / "model.safetensors", Access::read);
+  std::vector<TensorToWrite> tensors;
+  for (const TensorEntry& entry : file.entries()) {
+    std::string name = entry.name.starts_with("bert.") ? entry.name.substr(5) : entry.name;
+    for (const auto& [now, then] : {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}}) {
+      if (name.ends_with(now)) name.replace(name.size() - std::string(now).size(), std::string::npos, then);
+    }
+    tensors.push_back({name, entry.type, entry.shape, entry.data});
+  }
+  const std::int64_t zero = 0;
+  tensors.push_back({"embeddings.position_ids", ElementType::i64, {1}, &zero});
+  write_safetensors(directory / "model.safetensors", tensors);
+  LoadReport report;
+  const Model again = load_model(*backend, directory.path(), {}, &report);
+  EXPECT_TRUE(report.initialised.empty() && report.unused.empty());
+  const Batch batch = test::tiny_batch(model, 5);
+  EXPECT_EQ(logits_of(*backend, again, batch), logits_of(*backend, model, batch));
+}
+
+TEST_F(ModelFiles, ANewHeadIsInitialisedAndSaidSo) {
+  Model model = tiny("dense");
+  save_model(*backend, model, directory.path(), ExportForm::native);
+  LoadReport report;
+  const Model again = load_model(*backend, directory.path(),
+                                 {.head = HeadKind::sequence_classification, .problem = {}, .labels = {"no", "yes"}}, &report);
+  EXPECT_EQ(report.initialised, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
+  EXPECT_EQ(again.head.classifier->weight->out(), 2);
+}
+
+// ---- bad input ------------------------------------------------------------------------------------------------------
+
+class BadModelFiles : public ModelFiles {
+ protected:
+  // The message of the error that loading ends in, with one tensor changed.
+  std::string loading(const std::string& kind, const std::function<void(TensorToWrite&)>& change) {
+    Model model = tiny(kind);
+    save_model(*backend, model, directory.path(), ExportForm::native);
+    const SafetensorsFile file = SafetensorsFile::open(directory / "model.safetensors", Access::read);
+    std::vector<TensorToWrite> tensors;
+    for (const TensorEntry& entry : file.entries()) {
+      tensors.push_back({entry.name, entry.type, entry.shape, entry.data});
+      change(tensors.back());
+      if (tensors.back().name.empty()) tensors.pop_back();
+    }
+    write_safetensors(directory / "model.safetensors", tensors, file.metadata());
+    try {
+      load_model(*backend, directory.path());
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::bad_input);
+      return error.what();
+    }
+    return "no error";
+  }
+  static void expect_words(const std::string& message, std::initializer_list<const char*> words) {
+    for (const char* word : words) EXPECT_NE(message.find(word), std::string::npos) << message;
+  }
+};
+
+TEST_F(BadModelFiles, AMissingTensorIsNamed) {
+  expect_words(loading("dense", [](TensorToWrite& t) { if (t.name.ends_with("1.output.dense.weight")) t.name.clear(); }),
+               {"model.safetensors", "bert.encoder.layer.1.output.dense.weight", "missing", "[12, 10]"});
+}
+
+TEST_F(BadModelFiles, AWrongShapeIsNamedWithBothShapes) {
+  expect_words(loading("dense", [](TensorToWrite& t) { if (t.name.ends_with("0.intermediate.dense.weight")) t.shape = {12, 10}; }),
+               {"model.safetensors", "0.intermediate.dense.weight", "[12, 10]", "[10, 12]", "config.json"});
+}
+
+TEST_F(BadModelFiles, ColumnsOutOfRange) {
+  std::vector<std::uint8_t> bits(1000, 0xFF);
+  expect_words(loading("csr", [&](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight.bitmap")) t.data = bits.data(); }),
+               {"model.safetensors", "0.output.dense.weight", "bitmap", "column 10", "below 10"});
+}
+
+TEST_F(BadModelFiles, BitmapAndValuesThatDisagree) {
+  std::vector<std::uint8_t> bits(1000, 0);
+  expect_words(loading("csr", [&](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight.bitmap")) t.data = bits.data(); }),
+               {"model.safetensors", "0.output.dense.weight"});
+}
+
+TEST_F(BadModelFiles, AMaskOfTwos) {
+  std::vector<std::uint8_t> twos(1000, 2);
+  expect_words(loading("masked", [&](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight.mask")) t.data = twos.data(); }),
+               {"model.safetensors", "0.output.dense.weight.mask", "found 2", "0 or 1"});
+}
+
+TEST_F(BadModelFiles, IntegersWhereFloatsBelong) {
+  expect_words(loading("dense", [](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight")) t.type = ElementType::i32; }),
+               {"model.safetensors", "0.output.dense.weight", "I32", "F32"});
+}
+
+}  // namespace
+}  // namespace bertx
