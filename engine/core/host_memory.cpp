@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 
 #include "bertx/error.h"
@@ -12,6 +11,7 @@ namespace bertx {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kAddressSpace = std::size_t{1} << 47;  // of a process on x86-64; no allocator is asked for more
 
 [[maybe_unused]] bool is_float(DType type) { return type != DType::i32 && type != DType::u8; }
 
@@ -63,7 +63,7 @@ std::byte* row(Tensor x, std::int64_t i) { return static_cast<std::byte*>(x.row_
 
 Buffer allocate_host(std::size_t bytes) {
   void* data = nullptr;
-  if (bytes <= static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max())) {
+  if (bytes < kAddressSpace) {
     data = ::operator new (std::max(bytes, kAlignment), std::align_val_t{kAlignment}, std::nothrow);
   }
   if (data == nullptr) fail(ErrorKind::out_of_memory, "out of memory: ", bytes, " bytes were needed in one piece");

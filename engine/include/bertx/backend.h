@@ -74,7 +74,7 @@ class Backend {
   virtual std::string description() const = 0;  ///< versions and device, one line, for --version and reports
 
   // ---- memory -------------------------------------------------------------------------------------------------
-  /// Uninitialised, aligned to 64 bytes, never null (0 bytes neither). Throws Error(out_of_memory) with what was needed.
+  /// Uninitialised, aligned to 64 bytes, never null. Throws Error(out_of_memory) with what was needed.
   virtual Buffer allocate(std::size_t bytes) = 0;
   /// The host may read and write this backend's memory directly.
   virtual bool host_memory() const = 0;
