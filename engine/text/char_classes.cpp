@@ -19,8 +19,9 @@ void add(std::vector<std::uint8_t>& table, CharClass what, std::span<const CodeP
 }
 
 bool contains(std::span<const CodePointRange> ranges, std::uint32_t code_point) {
-  const auto after = std::upper_bound(ranges.begin(), ranges.end(), code_point,
-                                      [](std::uint32_t code, const CodePointRange& range) { return code < range.first; });
+  const auto after =
+      std::upper_bound(ranges.begin(), ranges.end(), code_point,
+                       [](std::uint32_t code, const CodePointRange& range) { return code < range.first; });
   return after != ranges.begin() && code_point <= std::prev(after)->last;
 }
 
@@ -46,8 +47,13 @@ void add_google(std::vector<std::uint8_t>& table) {
     switch (property->category) {
       case UTF8PROC_CATEGORY_CF: table[code] |= kRemoved; break;
       case UTF8PROC_CATEGORY_MN: table[code] |= kMark; break;
-      case UTF8PROC_CATEGORY_PC: case UTF8PROC_CATEGORY_PD: case UTF8PROC_CATEGORY_PS: case UTF8PROC_CATEGORY_PE:
-      case UTF8PROC_CATEGORY_PI: case UTF8PROC_CATEGORY_PF: case UTF8PROC_CATEGORY_PO: table[code] |= kPunctuation; break;
+      case UTF8PROC_CATEGORY_PC:
+      case UTF8PROC_CATEGORY_PD:
+      case UTF8PROC_CATEGORY_PS:
+      case UTF8PROC_CATEGORY_PE:
+      case UTF8PROC_CATEGORY_PI:
+      case UTF8PROC_CATEGORY_PF:
+      case UTF8PROC_CATEGORY_PO: table[code] |= kPunctuation; break;
       default: break;
     }
     if (property->combining_class != 0) table[code] |= kCombining;
@@ -93,14 +99,19 @@ const CharClasses& CharClasses::google() {
 
 bool is_cased(std::uint32_t code_point) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(code_point))) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: return true;
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT: return true;
     default: return contains(kOtherCased, code_point);
   }
 }
 
 bool is_case_ignorable(std::uint32_t code_point) {
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(code_point))) {
-    case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_ME: case UTF8PROC_CATEGORY_CF: case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_SK: return true;
     default: break;
   }

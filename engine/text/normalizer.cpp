@@ -16,10 +16,11 @@ struct CasePairs {
   std::uint32_t first, last;
   std::int32_t to_lower;
 };
-constexpr CasePairs kLaterPairs[] = {
-    {0x1C89, 0x1C89, 1},   {0xA7CB, 0xA7CB, 0x264 - 0xA7CB}, {0xA7CC, 0xA7CC, 1}, {0xA7CE, 0xA7CE, 1},
-    {0xA7D2, 0xA7D2, 1},   {0xA7D4, 0xA7D4, 1},              {0xA7DA, 0xA7DA, 1}, {0xA7DC, 0xA7DC, 0x19B - 0xA7DC},
-    {0x10D50, 0x10D65, 32}, {0x16EA0, 0x16EB8, 27}};
+constexpr CasePairs kLaterPairs[] = {{0x1C89, 0x1C89, 1},    {0xA7CB, 0xA7CB, 0x264 - 0xA7CB},
+                                     {0xA7CC, 0xA7CC, 1},    {0xA7CE, 0xA7CE, 1},
+                                     {0xA7D2, 0xA7D2, 1},    {0xA7D4, 0xA7D4, 1},
+                                     {0xA7DA, 0xA7DA, 1},    {0xA7DC, 0xA7DC, 0x19B - 0xA7DC},
+                                     {0x10D50, 0x10D65, 32}, {0x16EA0, 0x16EB8, 27}};
 
 // The lower case of one code point. (That of U+0130 has two; the caller knows.)
 std::uint32_t lower(std::uint32_t code) {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "bertx/error.h"
+#include "bertx/files.h"
 #include "text/piece_encoder.h"
 #include "text/tokenizer_files.h"
 #include "text/utf8.h"
@@ -87,15 +88,16 @@ Tokenizer::Impl::Impl(TokenizerFiles files)
   };
   const auto unreachable = std::ranges::count_if(model.vocabulary.tokens(), has_syllable);
   if (unreachable > 0) {
-    warnings.push_back(text(files.source, ": ", unreachable, " tokens hold Hangul syllables, which no text can "
-                                  "reach: lower-casing takes syllables apart into letters; is this a cased vocabulary "
-                                  "(\"do_lower_case\": false)?"));
+    warnings.push_back(text(files.source, ": ", unreachable,
+                            " tokens hold Hangul syllables, which no text can "
+                            "reach: lower-casing takes syllables apart into letters; is this a cased vocabulary "
+                            "(\"do_lower_case\": false)?"));
   }
 }
 
 void Tokenizer::Impl::require(const std::string& source, const char* role, const std::string& name, int& id) const {
   const auto found = model.vocabulary.find(name);
-  if (!found) fail(ErrorKind::bad_input, source, ": no token '", name, "'; expected one for ", role);
+  if (!found) fail(ErrorKind::bad_input, source, ": no token ", quote(name), "; expected one for ", role);
   id = *found;
 }
 
@@ -231,8 +233,9 @@ const TokenizerOptions& Tokenizer::options() const { return impl_->options; }
 std::vector<std::string> Tokenizer::warnings() const {
   std::vector<std::string> all = impl_->warnings;
   if (impl_->split_hangul.load(std::memory_order_relaxed)) {
-    all.emplace_back("a text holds Hangul, and the vocabulary is uncased: lower-casing with accents stripped takes "
-                     "syllables apart into letters (multilingual and Korean models want \"do_lower_case\": false)");
+    all.emplace_back(
+        "a text holds Hangul, and the vocabulary is uncased: lower-casing with accents stripped takes "
+        "syllables apart into letters (multilingual and Korean models want \"do_lower_case\": false)");
   }
   return all;
 }

@@ -20,11 +20,21 @@ constexpr std::size_t kMaxTokenBytes = 1u << 16;
 constexpr int kMostWordChars = 10'000;
 
 // The classes of Hugging Face that are WordPiece as BERT has it (with or without "Fast").
-constexpr std::string_view kWordPieceClasses[] = {
-    "BertTokenizer",     "DistilBertTokenizer", "ElectraTokenizer",     "MobileBertTokenizer",
-    "ConvBertTokenizer", "LayoutLMTokenizer",   "SqueezeBertTokenizer", "RetriBertTokenizer",
-    "FunnelTokenizer",   "LxmertTokenizer",     "RealmTokenizer",       "PreTrainedTokenizer",
-    "TokenizersBackend", "DPRContextEncoderTokenizer", "DPRQuestionEncoderTokenizer"};
+constexpr std::string_view kWordPieceClasses[] = {"BertTokenizer",
+                                                  "DistilBertTokenizer",
+                                                  "ElectraTokenizer",
+                                                  "MobileBertTokenizer",
+                                                  "ConvBertTokenizer",
+                                                  "LayoutLMTokenizer",
+                                                  "SqueezeBertTokenizer",
+                                                  "RetriBertTokenizer",
+                                                  "FunnelTokenizer",
+                                                  "LxmertTokenizer",
+                                                  "RealmTokenizer",
+                                                  "PreTrainedTokenizer",
+                                                  "TokenizersBackend",
+                                                  "DPRContextEncoderTokenizer",
+                                                  "DPRQuestionEncoderTokenizer"};
 
 // How each special token is called in Hugging Face's files.
 struct Role {
@@ -47,7 +57,7 @@ std::string token_text(const json& value, const std::string& where, std::vector<
   const std::string content = object.string("content");
   for (const char* flag : {"lstrip", "rstrip", "single_word"}) {
     if (object.boolean(flag, false)) {
-      warnings.push_back(text(where, ": \"", flag, "\" of '", content, "' is not supported and ignored"));
+      warnings.push_back(text(where, ": \"", flag, "\" of ", quote(content), " is not supported and ignored"));
     }
   }
   return content;
@@ -99,7 +109,7 @@ JsonObject component(const JsonObject& root, const char* key, const char* expect
   }
   JsonObject object(*found, where + ": " + key);
   if (const std::string type = object.string("type", expected); type != expected) {
-    fail(ErrorKind::bad_input, where, ": ", key, ".type: found \"", type, "\"; expected \"", expected,
+    fail(ErrorKind::bad_input, where, ": ", key, ".type: found ", quote(type), "; expected \"", expected,
          "\" (only BERT's WordPiece tokenizer is supported)");
   }
   return object;
@@ -143,14 +153,14 @@ void Reader::read_model(const JsonObject& model, bool has_vocabulary, const std:
   std::vector<std::string> tokens(vocabulary.size());
   std::vector<bool> seen(vocabulary.size());
   for (const auto& [token, value] : vocabulary.items()) {
-    const std::string at = where + ": model.vocab[\"" + token + "\"]";
+    const std::string at = where + ": model.vocab[" + quote(token) + "]";
     const std::int64_t id = json_integer(value, at, 0, INT32_MAX);
     if (has_vocabulary) {
       const auto& lines = files_.vocabulary;
       if (id >= std::ssize(lines) || lines[static_cast<std::size_t>(id)] != token) {
         fail(ErrorKind::bad_input, at, ": found id ", id, ", but vocab.txt has ",
              id >= std::ssize(lines) ? text("only ", lines.size(), " lines")
-                                     : text("'", lines[static_cast<std::size_t>(id)], "' there"),
+                                     : text(quote(lines[static_cast<std::size_t>(id)]), " there"),
              "; expected both files to agree");
       }
       continue;
@@ -160,8 +170,8 @@ void Reader::read_model(const JsonObject& model, bool has_vocabulary, const std:
            " tokens; expected ids from 0 without a gap");
     }
     if (seen[static_cast<std::size_t>(id)]) {
-      fail(ErrorKind::bad_input, at, ": id ", id, " is also that of '", tokens[static_cast<std::size_t>(id)],
-           "'; expected one token an id");
+      fail(ErrorKind::bad_input, at, ": id ", id, " is also that of ", quote(tokens[static_cast<std::size_t>(id)]),
+           "; expected one token an id");
     }
     seen[static_cast<std::size_t>(id)] = true;
     tokens[static_cast<std::size_t>(id)] = token;
@@ -198,7 +208,8 @@ void Reader::read_config(const fs::path& path) {
     for (const auto& [key, value] : added->items()) {
       const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos;
       if (!digits) {
-        fail(ErrorKind::bad_input, where, ": added_tokens_decoder: found the key \"", key, "\"; expected a token id");
+        fail(ErrorKind::bad_input, where, ": added_tokens_decoder: found the key ", quote(key),
+             "; expected a token id");
       }
       tokens.emplace_back(std::stoll(key), &value);
     }
@@ -236,16 +247,16 @@ void Reader::add_token(std::int64_t id, const json& value, const std::string& wh
   if (id == std::ssize(tokens)) {
     tokens.push_back(token);
   } else if (id > std::ssize(tokens)) {
-    fail(ErrorKind::bad_input, where, ": '", token, "' has id ", id, ", but the vocabulary before it has ",
+    fail(ErrorKind::bad_input, where, ": ", quote(token), " has id ", id, ", but the vocabulary before it has ",
          tokens.size(), " tokens; expected ids without a gap");
   } else if (tokens[static_cast<std::size_t>(id)] != token) {
-    fail(ErrorKind::bad_input, where, ": '", token, "' has id ", id, ", which is '",
-         tokens[static_cast<std::size_t>(id)], "' in ", files_.source, "; expected both to agree");
+    fail(ErrorKind::bad_input, where, ": ", quote(token), " has id ", id, ", which is ",
+         quote(tokens[static_cast<std::size_t>(id)]), " in ", files_.source, "; expected both to agree");
   }
   if (!value.is_object()) return;
   const JsonObject object(value, where);
   if (!object.boolean("special", true) && object.boolean("normalized", true)) {
-    files_.warnings.push_back(text(where, ": '", token, "' is matched as it is spelt, not after normalization"));
+    files_.warnings.push_back(text(where, ": ", quote(token), " is matched as it is spelt, not after normalization"));
   }
   add_special(token, where);
 }
@@ -279,7 +290,9 @@ std::vector<std::string> read_vocabulary(const fs::path& path, std::vector<std::
     std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(rest.size(), end == std::string_view::npos ? end : end + 1));
     if (line.ends_with('\r')) line.remove_suffix(1);
-    const auto refuse = [&](const auto&... found) { fail(ErrorKind::bad_input, where, ":", tokens.size() + 1, ": ", found...); };
+    const auto refuse = [&](const auto&... found) {
+      fail(ErrorKind::bad_input, where, ":", tokens.size() + 1, ": ", found...);
+    };
     if (line.size() > kMaxTokenBytes) {
       refuse("found a line of ", line.size(), " bytes; expected a token of at most ", kMaxTokenBytes);
     }

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "bertx/error.h"
+#include "bertx/files.h"
 
 namespace bertx::wordpiece {
 
@@ -14,7 +15,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, std::vector<std::string>
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     std::int32_t& slot = slots_[slot_of(tokens_[i])];
     if (slot >= 0 && !tokens_[i].empty() && ++duplicates <= kNamed) {
-      warnings.push_back(text("vocabulary: the token '", tokens_[i], "' has the ids ", slot, " and ", i,
+      warnings.push_back(text("vocabulary: the token ", quote(tokens_[i]), " has the ids ", slot, " and ", i,
                               "; the later one is used"));
     }
     slot = static_cast<std::int32_t>(i);

@@ -64,7 +64,8 @@ struct WordTrie::Builder {
       queue.push_back({suffixes ? kSuffixRoot : kWordRoot, first, static_cast<std::uint32_t>(entries.size()), 0});
     }
     for (std::size_t i = 0; i < queue.size(); ++i) expand(queue[i]);
-    const auto used = std::find_if(trie.nodes_.rbegin(), trie.nodes_.rend(), [](const Node& n) { return n.parent != -2; });
+    const auto used =
+        std::find_if(trie.nodes_.rbegin(), trie.nodes_.rend(), [](const Node& n) { return n.parent != -2; });
     trie.nodes_.resize(static_cast<std::size_t>(trie.nodes_.rend() - used) + 256);  // so base + byte is always inside
     trie.nodes_.shrink_to_fit();
   }
@@ -143,7 +144,8 @@ struct WordTrie::Builder {
     for (int tries = 0; tries < kTries && at != 0; ++tries, at = next_free[at]) {
       const std::int32_t base = at - bytes[0];
       ensure(base + 256);
-      if (std::all_of(bytes + 1, bytes + children, [&](std::uint8_t b) { return trie.nodes_[base + b].parent == -2; })) {
+      if (std::all_of(bytes + 1, bytes + children,
+                      [&](std::uint8_t b) { return trie.nodes_[base + b].parent == -2; })) {
         return base;
       }
     }

@@ -26,7 +26,8 @@ struct TokenizerOptions {
   int max_word_chars = 0;             ///< longer words become [UNK]; 0: 100, or 200 in google mode
   int model_max_length = 0;           ///< what the tokenizer's files say a model takes; 0: they say nothing
   SpecialTokens special;
-  std::vector<std::string> additional_special_tokens;  ///< in the vocabulary, matched whole wherever they stand in a text
+  std::vector<std::string>
+      additional_special_tokens;  ///< in the vocabulary, matched whole wherever they stand in a text
 };
 
 /// [CLS] text [SEP], or [CLS] first [SEP] second [SEP].
@@ -47,7 +48,8 @@ struct TextView {
 /// Immutable and cheap to copy; any number of threads may use one tokenizer at once.
 class Tokenizer {
  public:
-  /// Reads vocab.txt (or tokenizer.json where there is no vocab.txt), tokenizer_config.json and special_tokens_map.json.
+  /// Reads vocab.txt (or tokenizer.json where there is no vocab.txt), tokenizer_config.json and
+  /// special_tokens_map.json.
   static Tokenizer load(const std::filesystem::path& model_directory);
 
   /// vocabulary[i] is the token with id i. Later duplicates win, as in Hugging Face's reader.
@@ -66,7 +68,7 @@ class Tokenizer {
                                      bool offsets = false) const;
 
   int size() const;
-  std::string_view token(int id) const;              ///< id in [0, size())
+  std::string_view token(int id) const;  ///< id in [0, size())
   std::optional<int> id(std::string_view token) const;
 
   int unk_id() const;
