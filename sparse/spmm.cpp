@@ -1,4 +1,4 @@
-// The float products: tokens in blocks that the second-level cache holds, rows or blocks over threads.
+// The float products: tokens in blocks whose x stays in the inner caches, rows or blocks over threads.
 #include "bertx/sparse/spmm.h"
 
 #include <algorithm>
@@ -11,8 +11,10 @@
 namespace bertx::sparse {
 namespace {
 
-constexpr std::int64_t kCacheBytes = 512 << 10;  // half of a usual second-level cache, for a block of x
-constexpr std::int64_t kRowCost = 4;             // a row's own cost, in nonzeros
+// For a block of x: measured best, and more than the first-level cache holds, since narrower blocks cost more
+// broadcasts of weights.
+constexpr std::int64_t kCacheBytes = 128 << 10;
+constexpr std::int64_t kRowCost = 4;  // a row's own cost, in nonzeros
 
 /// Tokens a block of x [features, ·] may have.
 TokenBlocks token_blocks(const Kernels& kernels, std::int64_t features, std::int64_t tokens) {

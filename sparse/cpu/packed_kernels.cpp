@@ -49,7 +49,7 @@ struct CellKernel {
         for (int v = 0; v < kVectors; ++v) acc[r][v] = load<V>(sums + v * lanes);
       }
     }
-    run_chains<V, kVectors, kRows>(w, c, 0, length, x, acc);
+    run_chains(w, c, length, x, acc);
     for (int r = 0; r < kRows; ++r) {
       for (int v = 0; v < kVectors; ++v) store(y + row[r] * ldy + v * lanes, acc[r][v]);
     }

@@ -38,10 +38,9 @@ struct RowsKernel {
       common = length[r] < common ? length[r] : common;
       start(row + r, acc[r]);
     }
-    run_chains<V, kVectors, kRows>(values, columns, 0, common, x, acc);
+    run_chains(values, columns, common, x, acc);
     for (int r = 0; r < kRows; ++r) {
-      V(&rest)[1][kVectors] = reinterpret_cast<V(&)[1][kVectors]>(acc[r]);
-      if (kRows > 1) run_chains<V, kVectors, 1>({values[r]}, {columns[r]}, common, length[r], x, rest);
+      if (kRows > 1) run_chain(values[r], columns[r], common, length[r], x, acc[r]);
       finish(row + r, acc[r]);
     }
   }

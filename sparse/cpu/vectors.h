@@ -52,19 +52,29 @@ BERTX_INLINE float multiply_add(float a, float b, float sum) {
 }
 #endif
 
-/// acc[r][:] += w[r][n] * x[c[r][n], :] for n in [first, last): kRows chains side by side, because one chain of
-/// multiply-adds waits for its own result and only several fill the pipeline.
-template <class V, int kVectors, int kRows, class Column>
-BERTX_INLINE void run_chains(const float* const (&w)[kRows], const Column* const (&c)[kRows], int64_t first,
-                             int64_t last, const float* x, V (&acc)[kRows][kVectors]) {
+/// acc[:] += w * x[c, :]
+template <class V, int kVectors>
+BERTX_INLINE void add_product(float w, int64_t c, const float* x, V (&acc)[kVectors]) {
   constexpr int64_t lanes = sizeof(V) / 4, width = kVectors * lanes;
+  for (int v = 0; v < kVectors; ++v) acc[v] = multiply_add(w, load<V>(x + c * width + v * lanes), acc[v]);
+}
+
+/// acc[:] += w[n] * x[c[n], :] for n in [first, last).
+template <class V, int kVectors, class Column>
+BERTX_INLINE void run_chain(const float* w, const Column* c, int64_t first, int64_t last, const float* x,
+                            V (&acc)[kVectors]) {
 #pragma GCC unroll 4
-  for (int64_t n = first; n < last; ++n) {
-    for (int r = 0; r < kRows; ++r) {
-      const float* const features = x + int64_t(c[r][n]) * width;
-      const float value = w[r][n];
-      for (int v = 0; v < kVectors; ++v) acc[r][v] = multiply_add(value, load<V>(features + v * lanes), acc[r][v]);
-    }
+  for (int64_t n = first; n < last; ++n) add_product(w[n], c[n], x, acc);
+}
+
+/// The same for kRows rows side by side, because one chain of multiply-adds waits for its own result and only several
+/// fill the pipeline.
+template <class V, int kVectors, int kRows, class Column>
+BERTX_INLINE void run_chains(const float* const (&w)[kRows], const Column* const (&c)[kRows], int64_t count,
+                             const float* x, V (&acc)[kRows][kVectors]) {
+#pragma GCC unroll 4
+  for (int64_t n = 0; n < count; ++n) {
+    for (int r = 0; r < kRows; ++r) add_product(w[r][n], c[r][n], x, acc[r]);
   }
 }
 
