@@ -1,0 +1,43 @@
+// One update of the parameters: micro-batches forward and backward, the hook, the checks, clip, AdamW.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "bertx/train.h"
+#include "train/optimizer.h"
+
+namespace bertx {
+
+struct UpdateResult {
+  double loss = 0;           ///< mean over the micro-batches, plus the hook's penalty
+  double gradient_norm = 0;  ///< before clipping
+  std::int64_t tokens = 0;
+};
+
+/// Keeps what lives from one update to the next, so that after the first few nothing is allocated any more.
+class UpdateStep {
+ public:
+  /// `seed` is that of the training; dropout follows from it, the step and the micro-batch.
+  UpdateStep(Backend& backend, Model& model, const TrainOptions& options);
+
+  /// The update after `state.step` ones, with state.learning_rate. `batch(i)` is called for i in [0, micro_batches).
+  /// Throws Error(numeric) before anything is updated when the loss or a gradient is not finite.
+  UpdateResult run(const TrainState& state, std::int64_t micro_batches,
+                   const std::function<Batch(std::int64_t)>& batch, TrainHook* hook);
+
+  Optimizer& optimizer() { return optimizer_; }
+
+ private:
+  Backend& backend_;
+  Model& model_;
+  std::uint64_t seed_;
+  Optimizer optimizer_;
+  Arena arena_;
+  Model::Saved saved_;
+};
+
+/// The seed of the dropout of one micro-batch.
+std::uint64_t dropout_seed(std::uint64_t seed, std::int64_t step, std::int64_t micro_batch);
+
+}  // namespace bertx
