@@ -233,11 +233,13 @@ void Reader::read_roles(const json& root, const std::string& where) {
     if (found == root.end() || found->is_null()) continue;
     files_.options.special.*role.name = token_text(*found, where + ": " + role.key, files_.warnings);
   }
-  const auto more = root.find("additional_special_tokens");
-  if (more == root.end() || more->is_null()) return;
-  const std::string at = where + ": additional_special_tokens";
-  if (!more->is_array()) fail(ErrorKind::bad_input, at, ": found ", json_found(*more), "; expected an array");
-  for (const json& token : *more) add_special(token_text(token, at, files_.warnings), at);
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {  // the latter may be an object
+    const auto more = root.find(key);
+    if (more == root.end() || more->is_null()) continue;
+    const std::string at = where + ": " + key;
+    if (!more->is_structured()) fail(ErrorKind::bad_input, at, ": found ", json_found(*more), "; expected an array");
+    for (const json& token : *more) add_special(token_text(token, at, files_.warnings), at);
+  }
 }
 
 // A token with an id: one of the vocabulary, or the next one behind it.

@@ -167,7 +167,7 @@ TEST_F(TokenizerFilesTest, AddedTokensMatchWholeInAText) {
                                        {{std::to_string(next), {{"content", "<User>"}, {"special", true}}},
                                         {"0", {{"content", "[PAD]"}, {"special", true}}}}}}
                                      .dump());
-  write("special_tokens_map.json", R"({"additional_special_tokens": [{"content": "<a>"}], "mask_token": "[MASK]"})");
+  write("special_tokens_map.json", R"({"extra_special_tokens": [{"content": "<a>"}], "mask_token": "[MASK]"})");
   EXPECT_EQ(load().size(), next + 1);
   EXPECT_EQ(tokens_of(load(), "x<User>y<a>[PAD]"), (std::vector<std::string>{"x", "<User>", "y", "<a>", "[PAD]"}));
   load().save(directory_.path());
