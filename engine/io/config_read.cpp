@@ -68,7 +68,8 @@ std::vector<std::string> read_id2label(const JsonObject& root) {
            ", expected the keys \"0\" to \"", map.size() - 1, "\" without a gap");
     }
     if (!name.is_string()) {
-      fail(ErrorKind::bad_input, root.where(), ": id2label: ", key, ": found ", json_found(name), ", expected a string");
+      fail(ErrorKind::bad_input, root.where(), ": id2label: ", key, ": found ", json_found(name),
+           ", expected a string");
     }
     labels[static_cast<std::size_t>(*id)] = name.get<std::string>();
   }
@@ -141,7 +142,8 @@ void read_pruned_heads(const JsonObject& root, Config& config) {
            layers - 1);
     }
     const std::string where = root.where() + ": pruned_heads: layer " + key;
-    if (!list.is_array()) fail(ErrorKind::bad_input, where, ": found ", json_found(list), ", expected an array of heads");
+    if (!list.is_array())
+      fail(ErrorKind::bad_input, where, ": found ", json_found(list), ", expected an array of heads");
     std::set<std::int64_t> removed;
     for (const nlohmann::json& head : list) removed.insert(json_integer(head, where, 0, config.heads - 1));
     const auto count = static_cast<std::int64_t>(removed.size());

@@ -29,19 +29,22 @@ Cache hub_cache() {
   if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty()) {
     return {fs::path(cache) / "huggingface/hub", "XDG_CACHE_HOME"};
   }
-  return {fs::path(environment("HOME")) / ".cache/huggingface/hub", "the default; HF_HUB_CACHE and HF_HOME are not set"};
+  return {fs::path(environment("HOME")) / ".cache/huggingface/hub",
+          "the default; HF_HUB_CACHE and HF_HOME are not set"};
 }
 
 bool is_word(std::string_view text) {
   return !text.empty() && text.front() != '.' && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
   });
 }
 
 /// "org/name" or "name".
 bool is_model_name(std::string_view name) {
   const std::size_t slash = name.find('/');
-  return slash == std::string_view::npos ? is_word(name) : is_word(name.substr(0, slash)) && is_word(name.substr(slash + 1));
+  return slash == std::string_view::npos ? is_word(name)
+                                         : is_word(name.substr(0, slash)) && is_word(name.substr(slash + 1));
 }
 
 /// The commit that refs/main names; empty where there is none.
@@ -63,7 +66,8 @@ std::string main_revision(const fs::path& model) {
 
 fs::path resolve_model_directory(const std::string& name_or_path) {
   std::error_code error;
-  if (name_or_path.empty()) fail(ErrorKind::usage, "model: found an empty name, expected a directory or a model's name");
+  if (name_or_path.empty())
+    fail(ErrorKind::usage, "model: found an empty name, expected a directory or a model's name");
   if (fs::is_directory(name_or_path, error)) return name_or_path;
   if (fs::exists(name_or_path, error)) {
     fail(ErrorKind::bad_input, shown(name_or_path), ": found a file, expected the directory of a model");

@@ -155,7 +155,8 @@ std::string json_found(const json& value) {
 
 JsonObject::JsonObject(const json& object, std::string where) : object_(&object), where_(std::move(where)) {
   if (!object.is_object()) {
-    fail(ErrorKind::bad_input, where_, ": found ", json_found(object), " (", type_name(object), "), expected an object");
+    fail(ErrorKind::bad_input, where_, ": found ", json_found(object), " (", type_name(object),
+         "), expected an object");
   }
 }
 
@@ -182,10 +183,11 @@ void JsonObject::fail_at(std::string_view key, std::string_view expected) const 
 }
 
 std::int64_t json_integer(const json& value, const std::string& where, std::int64_t least, std::int64_t most) {
-  const bool fits = value.is_number_unsigned() ? value.get<std::uint64_t>() <= std::uint64_t(INT64_MAX)
-                                               : value.is_number_integer();
+  const bool fits =
+      value.is_number_unsigned() ? value.get<std::uint64_t>() <= std::uint64_t(INT64_MAX) : value.is_number_integer();
   if (!fits || value.get<std::int64_t>() < least || value.get<std::int64_t>() > most) {
-    fail(ErrorKind::bad_input, where, ": found ", json_found(value), ", expected an integer from ", least, " to ", most);
+    fail(ErrorKind::bad_input, where, ": found ", json_found(value), ", expected an integer from ", least, " to ",
+         most);
   }
   return value.get<std::int64_t>();
 }

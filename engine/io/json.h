@@ -1,4 +1,5 @@
-// JSON of untrusted files: strict, bounded, and with messages that name file, key, what was found and what was expected.
+// JSON of untrusted files: strict, bounded, and with messages that name file, key, what was found and what was
+// expected.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@ class JsonObject {
 
   /// Present and not null.
   bool has(std::string_view key) const;
-  const nlohmann::json& at(std::string_view key) const;  ///< throws where the key is missing
+  const nlohmann::json& at(std::string_view key) const;    ///< throws where the key is missing
   const nlohmann::json* find(std::string_view key) const;  ///< null where missing
 
   // A missing or null key gives `otherwise`.

@@ -66,8 +66,7 @@ std::size_t read_at(int descriptor, void* to, std::size_t bytes, std::uint64_t o
   std::size_t done = 0;
   while (done < bytes) {
     const std::size_t piece = std::min<std::size_t>(bytes - done, 1u << 30);
-    const ssize_t got =
-        ::pread(descriptor, static_cast<char*>(to) + done, piece, static_cast<off_t>(offset + done));
+    const ssize_t got = ::pread(descriptor, static_cast<char*>(to) + done, piece, static_cast<off_t>(offset + done));
     if (got == 0) break;
     if (got < 0) {
       if (errno == EINTR) continue;
@@ -96,9 +95,7 @@ std::filesystem::path parent_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
-std::string temporary_prefix(const std::filesystem::path& target) {
-  return "." + target.filename().native() + ".tmp-";
-}
+std::string temporary_prefix(const std::filesystem::path& target) { return "." + target.filename().native() + ".tmp-"; }
 
 std::filesystem::path temporary_name(const std::filesystem::path& target) {
   static std::atomic<unsigned> counter{0};

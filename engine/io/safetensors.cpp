@@ -54,8 +54,9 @@ struct SafetensorsFile::State {
     }
     base = static_cast<std::byte*>(memory);
     if (mapped) {
-      guard_text = "bertx: error: " + shown(path) + ": found a file that became shorter while it was in use, expected " +
-                   std::to_string(bytes) + " bytes\n";
+      guard_text = "bertx: error: " + shown(path) +
+                   ": found a file that became shorter while it was in use, expected " + std::to_string(bytes) +
+                   " bytes\n";
       guarded = guard_mapping(base, bytes, guard_text.c_str());
       return;
     }
@@ -114,8 +115,9 @@ void SafetensorsFile::check_unchanged() const {
     fail(ErrorKind::io, shown(state_->path), ": cannot stat: ", system_text(errno));
   }
   if (now.st_size != state_->opened.st_size || !same_time(now.st_mtim, state_->opened.st_mtim)) {
-    fail(ErrorKind::bad_input, shown(state_->path), ": found ", now.st_size, " bytes, changed since it was opened with ",
-         state_->opened.st_size, "; expected a file that nobody writes to");
+    fail(ErrorKind::bad_input, shown(state_->path), ": found ", now.st_size,
+         " bytes, changed since it was opened with ", state_->opened.st_size,
+         "; expected a file that nobody writes to");
   }
 }
 

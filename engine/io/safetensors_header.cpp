@@ -120,8 +120,8 @@ class HeaderHandler {
     std::string_view what = error.what();
     if (const auto colon = what.find(": "); colon != std::string_view::npos) what.remove_prefix(colon + 2);
     const std::string clean = quote(what, 300);
-    fail(ErrorKind::bad_input, source_, ": header: byte ", position, ": found malformed JSON: ",
-         clean.substr(1, clean.size() - 2), " (expected one JSON object in UTF-8)");
+    fail(ErrorKind::bad_input, source_, ": header: byte ", position,
+         ": found malformed JSON: ", clean.substr(1, clean.size() - 2), " (expected one JSON object in UTF-8)");
   }
 
  private:
@@ -147,7 +147,9 @@ class HeaderHandler {
     }
     if (in_metadata_) bad(quote(key_), ": found ", found, ", expected a string");
     bad(name_of(field_), ": found ", found, ", expected ",
-        field_ == Field::dtype ? "a string" : level_ == 3 ? "integers from 0" : "an array of integers from 0");
+        field_ == Field::dtype ? "a string"
+        : level_ == 3          ? "integers from 0"
+                               : "an array of integers from 0");
   }
 
   std::string_view source_;
@@ -187,9 +189,10 @@ void check_ranges(std::span<const TensorEntry> entries, std::span<const Range> r
     };
     if (end < begin) bad("expected an end that is not before the begin");
     if (begin < expected) bad("which overlaps the tensor before it; expected ", expected, " to begin with");
-    if (begin > expected) bad("which leaves a hole of ", begin - expected, " bytes; expected ", expected,
-                              " to begin with");
-    if (end > data_bytes) bad("expected at most ", data_bytes, ", the bytes behind the header (is the file truncated?)");
+    if (begin > expected)
+      bad("which leaves a hole of ", begin - expected, " bytes; expected ", expected, " to begin with");
+    if (end > data_bytes)
+      bad("expected at most ", data_bytes, ", the bytes behind the header (is the file truncated?)");
     if (end - begin != entries[i].bytes) {
       bad("which is ", end - begin, " bytes; expected ", entries[i].bytes, " for shape ", entries[i].shape_text(),
           " of ", name_of(entries[i].type));
@@ -227,7 +230,8 @@ SafetensorsHeader read_safetensors_header(std::span<std::byte> file, std::string
   }
   // To the parser a NUL is the end of the text, whatever stands behind it.
   if (const std::size_t nul = json.find('\0'); nul != std::string_view::npos) {
-    fail(ErrorKind::bad_input, source, ": header: byte ", nul, ": found a NUL byte, expected JSON text padded with blanks");
+    fail(ErrorKind::bad_input, source, ": header: byte ", nul,
+         ": found a NUL byte, expected JSON text padded with blanks");
   }
 
   HeaderHandler handler(source);
@@ -250,9 +254,8 @@ SafetensorsHeader read_safetensors_header(std::span<std::byte> file, std::string
     header.entries.back().data = data.data() + ranges[i].begin;
   }
   std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return header.entries[a].name < header.entries[b].name;
-  });
+  std::sort(order.begin(), order.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return header.entries[a].name < header.entries[b].name; });
   for (std::size_t i = 1; i < order.size(); ++i) {
     if (header.entries[order[i]].name == header.entries[order[i - 1]].name) {
       fail(ErrorKind::bad_input, source, ": header: tensor ", quote(header.entries[order[i]].name),
@@ -265,9 +268,9 @@ SafetensorsHeader read_safetensors_header(std::span<std::byte> file, std::string
 
 const TensorEntry* find_by_name(std::span<const TensorEntry> entries, std::span<const std::uint32_t> by_name,
                                 std::string_view name) {
-  const auto found = std::lower_bound(by_name.begin(), by_name.end(), name, [&](std::uint32_t i, std::string_view wanted) {
-    return entries[i].name < wanted;
-  });
+  const auto found =
+      std::lower_bound(by_name.begin(), by_name.end(), name,
+                       [&](std::uint32_t i, std::string_view wanted) { return entries[i].name < wanted; });
   return found != by_name.end() && entries[*found].name == name ? &entries[*found] : nullptr;
 }
 

@@ -61,9 +61,8 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Tensor
   // Wider elements first: sizes are multiples of 8, then of 4, then of 2, so every tensor is aligned.
   std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return size_of(tensors[a].type) > size_of(tensors[b].type);
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return size_of(tensors[a].type) > size_of(tensors[b].type); });
   std::vector<std::string_view> names;
   for (const TensorToWrite& tensor : tensors) names.push_back(tensor.name);
   std::sort(names.begin(), names.end());

@@ -152,9 +152,8 @@ WeightFiles WeightFiles::open(const fs::path& model_directory, Access access) {
   }
   weights.by_name_.resize(weights.entries_.size());
   std::iota(weights.by_name_.begin(), weights.by_name_.end(), 0u);
-  std::sort(weights.by_name_.begin(), weights.by_name_.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return weights.entries_[a]->name < weights.entries_[b]->name;
-  });
+  std::sort(weights.by_name_.begin(), weights.by_name_.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return weights.entries_[a]->name < weights.entries_[b]->name; });
   return weights;
 }
 

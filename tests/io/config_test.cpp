@@ -63,9 +63,12 @@ TEST(Config, EveryKeyIsRead) {
 }
 
 TEST(Config, Activations) {
-  for (const auto& [name, activation] : {std::pair{"gelu", Activation::gelu_erf}, {"gelu_new", Activation::gelu_tanh},
-                                         {"gelu_pytorch_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh},
-                                         {"gelu_fast", Activation::gelu_tanh}, {"relu", Activation::relu}}) {
+  for (const auto& [name, activation] : {std::pair{"gelu", Activation::gelu_erf},
+                                         {"gelu_new", Activation::gelu_tanh},
+                                         {"gelu_pytorch_tanh", Activation::gelu_tanh},
+                                         {"tanh", Activation::tanh},
+                                         {"gelu_fast", Activation::gelu_tanh},
+                                         {"relu", Activation::relu}}) {
     EXPECT_EQ(read_text("{\"hidden_act\":\"" + std::string(name) + "\"}").activation, activation) << name;
   }
 }
@@ -204,7 +207,9 @@ const BadConfig kBadConfigs[] = {
     {"HiddenString", R"({"hidden_size":"abc"})", {"hidden_size: found \"abc\" (string)", "an integer from 1 to 65536"}},
     {"HiddenArray", R"({"hidden_size":[768]})", {"hidden_size: found an array of 1", "an integer"}},
     {"HiddenTrue", R"({"hidden_size":true})", {"hidden_size: found true", "an integer"}},
-    {"HeadsDoNotDivide", R"({"num_attention_heads":7})", {"num_attention_heads: found 7", "a divisor of hidden_size 768"}},
+    {"HeadsDoNotDivide",
+     R"({"num_attention_heads":7})",
+     {"num_attention_heads: found 7", "a divisor of hidden_size 768"}},
     {"HeadsZero", R"({"num_attention_heads":0})", {"num_attention_heads: found 0", "from 1"}},
     {"BillionLayers", R"({"num_hidden_layers":1000000000})", {"num_hidden_layers: found 1000000000", "to 1000"}},
     {"VocabZero", R"({"vocab_size":0})", {"vocab_size: found 0"}},
@@ -218,13 +223,16 @@ const BadConfig kBadConfigs[] = {
     {"EpsOverflow", R"({"layer_norm_eps":1e999})", {"line 1, column", "1e999"}},
     {"EpsString", R"({"layer_norm_eps":"1e-12"})", {"layer_norm_eps: found \"1e-12\" (string)", "a number"}},
     {"UnknownAct", R"({"hidden_act":"swish"})", {"hidden_act: found \"swish\"", "gelu", "relu"}},
-    {"RelativePositions", R"({"position_embedding_type":"relative_key"})",
+    {"RelativePositions",
+     R"({"position_embedding_type":"relative_key"})",
      {"position_embedding_type: found \"relative_key\"", "absolute"}},
     {"Id2labelGap", R"({"id2label":{"0":"a","2":"c"}})", {"id2label: found key \"2\"", "\"0\" to \"1\" without a gap"}},
     {"Id2labelKey", R"({"id2label":{"0":"a","01":"b"}})", {"id2label: found key \"01\""}},
     {"Id2labelNumber", R"({"id2label":{"0":7}})", {"id2label: 0: found 7", "a string"}},
     {"Id2labelArray", R"({"id2label":["a"]})", {"id2label: found an array", "an object"}},
-    {"Label2idContradicts", R"({"id2label":{"0":"a","1":"b"},"label2id":{"a":1,"b":0}})", {"label2id", "what id2label says"}},
+    {"Label2idContradicts",
+     R"({"id2label":{"0":"a","1":"b"},"label2id":{"a":1,"b":0}})",
+     {"label2id", "what id2label says"}},
     {"Label2idTwice", R"({"label2id":{"a":0,"b":0}})", {"label2id: \"b\": found 0 twice"}},
     {"Label2idRange", R"({"label2id":{"a":0,"b":5}})", {"label2id: \"b\": found 5", "from 0 to 1"}},
     {"NumLabelsContradicts", R"({"id2label":{"0":"a"},"num_labels":2})", {"num_labels: found 2", "expected 1"}},
@@ -251,9 +259,11 @@ const BadConfig kBadConfigs[] = {
     {"Problem", R"({"problem_type":"ranking"})", {"problem_type: found \"ranking\"", "regression"}},
     {"Architectures", R"({"architectures":"BertModel"})", {"architectures: found \"BertModel\"", "an array"}},
     {"LayersCount", R"({"num_hidden_layers":2,"bertx_layers":[]})", {"bertx_layers: found an array of 0", "of 2"}},
-    {"LayersHeads", R"({"num_hidden_layers":1,"bertx_layers":[{"num_attention_heads":13,"intermediate_size":1}]})",
+    {"LayersHeads",
+     R"({"num_hidden_layers":1,"bertx_layers":[{"num_attention_heads":13,"intermediate_size":1}]})",
      {"bertx_layers: 0: num_attention_heads: found 13", "from 0 to 12"}},
-    {"LayersMissing", R"({"num_hidden_layers":1,"bertx_layers":[{"num_attention_heads":1}]})",
+    {"LayersMissing",
+     R"({"num_hidden_layers":1,"bertx_layers":[{"num_attention_heads":1}]})",
      {"bertx_layers: 0: intermediate_size", "nothing"}},
 };
 

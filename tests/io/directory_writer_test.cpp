@@ -128,7 +128,8 @@ TEST(DirectoryWriter, RefusesToReplaceWhatIsNotAModel) {
 TEST(DirectoryWriter, ReadOnlyPlaces) {
   const TempDir directory;
   commit_model(directory / "model", 1);
-  fs::permissions(directory.path(), fs::perms::owner_read | fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec);
+  fs::permissions(directory.path(),
+                  fs::perms::owner_read | fs::perms::owner_exec | fs::perms::group_exec | fs::perms::others_exec);
   const int status = in_child([&] {
     // Root may write everywhere, so the writer is another user.
     if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(98);
@@ -235,7 +236,7 @@ TEST(DirectoryWriter, AFullDiskLeavesTheOldModel) {
   commit_model(target, 1);
   const int status = in_child([&] {
     std::signal(SIGXFSZ, SIG_IGN);
-    const struct rlimit limit {16 * 1024, 16 * 1024};
+    const struct rlimit limit { 16 * 1024, 16 * 1024 };
     ::setrlimit(RLIMIT_FSIZE, &limit);
     try {
       commit_model(target, 2);

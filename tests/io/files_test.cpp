@@ -45,7 +45,9 @@ TEST(TextFile, Encodings) {
   EXPECT_EQ(detect_encoding("abc"), TextEncoding::utf8);
   EXPECT_EQ(detect_encoding("한국어"), TextEncoding::utf8);
   EXPECT_EQ(detect_encoding("\xEF\xBB\xBFQuality"), TextEncoding::utf8_bom);
-  EXPECT_EQ(detect_encoding("\xFF\xFE""a\0"sv), TextEncoding::utf16_le);
+  EXPECT_EQ(detect_encoding("\xFF\xFE"
+                            "a\0"sv),
+            TextEncoding::utf16_le);
   EXPECT_EQ(detect_encoding("\xFE\xFF\0a"sv), TextEncoding::utf16_be);
   EXPECT_EQ(detect_encoding("\xFF\xFE\0\0a\0\0\0"sv), TextEncoding::utf32);
   EXPECT_EQ(detect_encoding("a\0b\0\n\0"sv), TextEncoding::utf16_le);
@@ -68,7 +70,8 @@ TEST(Numbers, WholeTextsOnly) {
   EXPECT_EQ(parse_double("1e-5"), 1e-5);
   EXPECT_EQ(parse_double("+0.5"), 0.5);
   EXPECT_EQ(parse_double("-3"), -3.0);
-  for (const char* text : {"", "+", "-", "+-3", "++3", " 1", "1 ", "1x", "0x10", "1,5", "nan", "inf", "-inf", "1e999", "1e"}) {
+  for (const char* text :
+       {"", "+", "-", "+-3", "++3", " 1", "1 ", "1x", "0x10", "1,5", "nan", "inf", "-inf", "1e999", "1e"}) {
     EXPECT_EQ(parse_double(text), std::nullopt) << text;
   }
   EXPECT_EQ(parse_int("-9223372036854775808"), std::numeric_limits<std::int64_t>::min());
@@ -84,10 +87,12 @@ TEST(Numbers, ShortestTextThatReadsBack) {
   EXPECT_EQ(number_text(0.1), "0.1");
   EXPECT_EQ(number_text(0.1f), "0.1");
   EXPECT_EQ(number_text(1e-12), "1e-12");
-  for (const double value : {1.0 / 3, -2.5e300, 5e-324, 123456789.125}) EXPECT_EQ(parse_double(number_text(value)), value);
+  for (const double value : {1.0 / 3, -2.5e300, 5e-324, 123456789.125})
+    EXPECT_EQ(parse_double(number_text(value)), value);
 }
 
-// ---- JSON -------------------------------------------------------------------------------------------------------------
+// ---- JSON
+// -------------------------------------------------------------------------------------------------------------
 
 TEST(Json, ValuesAreAsWritten) {
   const auto json = parse_json_text(R"( {"a":[1,-2,3.5,true,null,{"b":"é\n"}],"c":{}} )", "x.json");
@@ -119,7 +124,8 @@ TEST(Json, WhatIsRefused) {
   }
 }
 
-// ---- the Hub cache --------------------------------------------------------------------------------------------------------
+// ---- the Hub cache
+// --------------------------------------------------------------------------------------------------------
 
 /// Sets a variable of the environment for one test.
 class Environment {
@@ -161,7 +167,8 @@ TEST(HubCache, NamesAreFoundInTheFirstPlaceThatIsSet) {
   const Environment f("HF_HUB_CACHE", home / "cache");
   const fs::path of_cache = make_cached_model(home / "cache", "models--bert-base-uncased");
   EXPECT_EQ(resolve_model_directory("bert-base-uncased"), of_cache);
-  expect_error(ErrorKind::io, {"\"org/name\"", "does not exist", (home / "cache/models--org--name").string(), "HF_HUB_CACHE"},
+  expect_error(ErrorKind::io,
+               {"\"org/name\"", "does not exist", (home / "cache/models--org--name").string(), "HF_HUB_CACHE"},
                [&] { resolve_model_directory("org/name"); });
 }
 
@@ -169,7 +176,8 @@ TEST(HubCache, DirectoriesGoFirst) {
   const TempDir directory;
   EXPECT_EQ(resolve_model_directory(directory.path()), directory.path());
   write_bytes(directory / "file", "x");
-  expect_bad_input({"file", "a file", "the directory of a model"}, [&] { resolve_model_directory(directory / "file"); });
+  expect_bad_input({"file", "a file", "the directory of a model"},
+                   [&] { resolve_model_directory(directory / "file"); });
   expect_error(ErrorKind::usage, {"empty name"}, [&] { resolve_model_directory(""); });
   for (const char* name : {"/no/such/dir", "../x", "a/b/c", "org/..", ".hidden", "a\nb"}) {
     expect_error(ErrorKind::io, {"not found", "cannot be a name on the Hub"}, [&] { resolve_model_directory(name); });

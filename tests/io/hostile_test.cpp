@@ -48,8 +48,23 @@ namespace {
 
 /// Flips, cuts, doubles and inserts bytes; mostly within the first `interesting` ones.
 std::string mutate(std::string bytes, std::size_t interesting, std::mt19937& random) {
-  static constexpr std::string_view kPieces[] = {"{", "}", "[", "]", "\"", ":", ",", "-", "0", "9999999999", "1e9",
-                                                 "null", "18446744073709551615", "\\u0000", "[[[[", "\"a\":1,", "\xFF"};
+  static constexpr std::string_view kPieces[] = {"{",
+                                                 "}",
+                                                 "[",
+                                                 "]",
+                                                 "\"",
+                                                 ":",
+                                                 ",",
+                                                 "-",
+                                                 "0",
+                                                 "9999999999",
+                                                 "1e9",
+                                                 "null",
+                                                 "18446744073709551615",
+                                                 "\\u0000",
+                                                 "[[[[",
+                                                 "\"a\":1,",
+                                                 "\xFF"};
   const int changes = 1 + static_cast<int>(random() % 4);
   for (int i = 0; i < changes && !bytes.empty(); ++i) {
     const std::size_t range = random() % 8 == 0 ? bytes.size() : std::min(bytes.size(), interesting);
@@ -67,9 +82,10 @@ std::string mutate(std::string bytes, std::size_t interesting, std::mt19937& ran
 }
 
 TEST(Hostile, MutatedSafetensors) {
-  std::string header = R"({"__metadata__":{"format":"pt"},"a.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
-                       R"("b":{"dtype":"I64","shape":[],"data_offsets":[24,32]},)"
-                       R"("c":{"dtype":"U8","shape":[0,9],"data_offsets":[32,32]}})";
+  std::string header =
+      R"({"__metadata__":{"format":"pt"},"a.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
+      R"("b":{"dtype":"I64","shape":[],"data_offsets":[24,32]},)"
+      R"("c":{"dtype":"U8","shape":[0,9],"data_offsets":[32,32]}})";
   const std::string right = safetensors_bytes(header, 32);
   std::mt19937 random(1);
   int accepted = 0;
@@ -104,7 +120,8 @@ TEST(Hostile, MutatedSafetensors) {
 }
 
 TEST(Hostile, MutatedConfigs) {
-  const std::string right = R"({"architectures":["BertForSequenceClassification"],"hidden_size":48,"num_hidden_layers":3,
+  const std::string right =
+      R"({"architectures":["BertForSequenceClassification"],"hidden_size":48,"num_hidden_layers":3,
     "num_attention_heads":4,"intermediate_size":96,"hidden_act":"gelu","hidden_dropout_prob":0.1,"layer_norm_eps":1e-12,
     "id2label":{"0":"a","1":"b"},"label2id":{"a":0,"b":1},"pruned_heads":{"1":[0,2]},"classifier_dropout":null,
     "problem_type":"single_label_classification","vocab_size":525,"pad_token_id":0,"model_type":"bert"})";
@@ -147,12 +164,13 @@ TEST(Hostile, HeadersAllocateAtMostAFewTimesTheirSize) {
     const std::string name = std::to_string(i);
     tensors += (i ? ",\"" : "\"") + name + "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}";
     metadata += (i ? ",\"" : "\"") + name + "\":\"\"";
-    shapes += (i ? ",\"" : "\"") + name + "\":{\"shape\":[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]," +
+    shapes += (i ? ",\"" : "\"") + name +
+              "\":{\"shape\":[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]," +
               "\"dtype\":\"U8\",\"data_offsets\":[0,0]}";
   }
-  for (const std::string& header : {tensors + "}", metadata + "}}", shapes + "}", "{\"" + std::string(1'000'000, 'n') + "\":1}",
-                                    "{\"w\":{\"dtype\":\"U8\",\"shape\":[9223372036854775807],\"data_offsets\":[0,1]}}" +
-                                        std::string(1000, ' ')}) {
+  for (const std::string& header :
+       {tensors + "}", metadata + "}}", shapes + "}", "{\"" + std::string(1'000'000, 'n') + "\":1}",
+        "{\"w\":{\"dtype\":\"U8\",\"shape\":[9223372036854775807],\"data_offsets\":[0,1]}}" + std::string(1000, ' ')}) {
     std::string bytes = safetensors_bytes(header);
     const std::size_t peak = peak_of([&] {
       read_safetensors_header({reinterpret_cast<std::byte*>(bytes.data()), bytes.size()}, "hostile");
@@ -168,7 +186,8 @@ TEST(Hostile, JsonAllocatesAtMostAFewTimesItsSize) {
     objects += ",\"" + std::to_string(i) + "\":0";
     nested += ",[]";
   }
-  for (const std::string& text : {zeros + "]", objects + "}", nested + "]", "\"" + std::string(1'000'000, 's') + "\""}) {
+  for (const std::string& text :
+       {zeros + "]", objects + "}", nested + "]", "\"" + std::string(1'000'000, 's') + "\""}) {
     EXPECT_LE(peak_of([&] { parse_json_text(text, "hostile"); }), 40 * text.size() + 4096) << text.substr(0, 40);
   }
 }

@@ -69,11 +69,13 @@ std::vector<BadFile> bad_files() {
       {"ByteOrderMark", safetensors_bytes("\xEF\xBB\xBF{}"), {"header", "expected {"}},
       {"DeepArrays", safetensors_bytes("{\"w\":" + std::string(100'000, '[')), {"tensor \"w\"", "an array"}},
       {"DeepShape", safetensors_bytes("{\"w\":{\"shape\":" + std::string(100'000, '[')), {"shape", "an array"}},
-      {"DeepObjects", safetensors_bytes([] {
+      {"DeepObjects",
+       safetensors_bytes([] {
          std::string text = "{";
          for (int i = 0; i < 100'000; ++i) text += "\"a\":{";
          return text;
-       }()), {"tensor \"a\"", "key \"a\""}},
+       }()),
+       {"tensor \"a\"", "key \"a\""}},
       {"NulBehindTheObject", safetensors_bytes(std::string("{}\0junk", 7)), {"header: byte 2", "a NUL byte"}},
       {"DuplicateTensor",
        safetensors_bytes("{\"w\":" + tensor("U8", "[4]", "[0,4]") + ",\"w\":" + tensor("U8", "[4]", "[4,8]") + "}", 8),
@@ -82,12 +84,18 @@ std::vector<BadFile> bad_files() {
        safetensors_bytes(R"({"w":{"dtype":"U8","dtype":"I8","shape":[4],"data_offsets":[0,4]}})", 4),
        {"tensor \"w\": dtype", "found twice"}},
       {"UnknownDtype", one("F33", "[2,2]", "[0,16]", 16), {"tensor \"w\": dtype: found \"F33\"", "F32", "BOOL"}},
-      {"DtypeNumber", safetensors_bytes(R"({"w":{"dtype":7,"shape":[4],"data_offsets":[0,4]}})", 4),
+      {"DtypeNumber",
+       safetensors_bytes(R"({"w":{"dtype":7,"shape":[4],"data_offsets":[0,4]}})", 4),
        {"tensor \"w\": dtype: found 7", "a string"}},
-      {"MissingDtype", safetensors_bytes(R"({"w":{"shape":[4],"data_offsets":[0,4]}})", 4), {"\"w\": dtype", "nothing"}},
-      {"MissingShape", safetensors_bytes(R"({"w":{"dtype":"U8","data_offsets":[0,4]}})", 4), {"\"w\": shape", "nothing"}},
+      {"MissingDtype",
+       safetensors_bytes(R"({"w":{"shape":[4],"data_offsets":[0,4]}})", 4),
+       {"\"w\": dtype", "nothing"}},
+      {"MissingShape",
+       safetensors_bytes(R"({"w":{"dtype":"U8","data_offsets":[0,4]}})", 4),
+       {"\"w\": shape", "nothing"}},
       {"MissingOffsets", safetensors_bytes(R"({"w":{"dtype":"U8","shape":[4]}})", 4), {"data_offsets", "nothing"}},
-      {"UnknownKey", safetensors_bytes(R"({"w":{"dtype":"U8","shape":[4],"stride":[1],"data_offsets":[0,4]}})", 4),
+      {"UnknownKey",
+       safetensors_bytes(R"({"w":{"dtype":"U8","shape":[4],"stride":[1],"data_offsets":[0,4]}})", 4),
        {"tensor \"w\"", "\"stride\""}},
       {"TensorIsNumber", safetensors_bytes(R"({"w":3})"), {"tensor \"w\": found 3", "an object"}},
       {"NegativeOffset", one("U8", "[4]", "[-4,0]", 4), {"data_offsets: found -4", "integers from 0"}},
@@ -103,7 +111,9 @@ std::vector<BadFile> bad_files() {
       {"TrailingBytes", right + "xy", {"2 bytes behind the last tensor", "expected 0"}},
       {"TwoBytesMissing", right.substr(0, right.size() - 2), {"found [0, 16]", "expected at most 14", "truncated"}},
       {"ShapeOverflow", one("F32", "[2,18446744073709551614]", "[0,4]", 4), {"shape: found 18446744073709551614"}},
-      {"BytesOverflow", one("F32", "[2305843009213693952]", "[0,0]", 0), {"shape: found [2305843009213693952]", "overflow"}},
+      {"BytesOverflow",
+       one("F32", "[2305843009213693952]", "[0,0]", 0),
+       {"shape: found [2305843009213693952]", "overflow"}},
       {"ProductWrapsToFour", one("U8", "[4294967297,4294967296,4]", "[0,4]", 4), {"shape", "overflow"}},
       {"ZeroTimesHuge", one("F32", "[0,9223372036854775807,16]", "[0,0]", 0), {"shape", "overflow"}},
       {"HugeTimesZero", one("F32", "[9223372036854775807,16,0]", "[0,0]", 0), {"shape", "overflow"}},
@@ -153,7 +163,8 @@ TEST(SafetensorsBadFile, HeaderLongerThanTheLimitInAFileThatHasIt) {
 
 TEST(SafetensorsBadFile, IsNotARegularFile) {
   const TempDir directory;
-  expect_bad_input({directory.path(), "a directory", "a regular file"}, [&] { SafetensorsFile::open(directory.path()); });
+  expect_bad_input({directory.path(), "a directory", "a regular file"},
+                   [&] { SafetensorsFile::open(directory.path()); });
   const fs::path fifo = directory / "fifo";
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   expect_bad_input({"fifo", "a FIFO", "a regular file"}, [&] { SafetensorsFile::open(fifo); });

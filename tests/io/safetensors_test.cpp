@@ -13,9 +13,10 @@
 namespace bertx::test {
 namespace {
 
-constexpr ElementType kAll[] = {ElementType::f64, ElementType::f32, ElementType::f16, ElementType::bf16, ElementType::i64,
-                                ElementType::u64, ElementType::i32, ElementType::u32, ElementType::i16, ElementType::u16,
-                                ElementType::i8,  ElementType::u8,  ElementType::boolean};
+constexpr ElementType kAll[] = {ElementType::f64,    ElementType::f32, ElementType::f16, ElementType::bf16,
+                                ElementType::i64,    ElementType::u64, ElementType::i32, ElementType::u32,
+                                ElementType::i16,    ElementType::u16, ElementType::i8,  ElementType::u8,
+                                ElementType::boolean};
 
 TEST(Safetensors, EveryTypeComesBackTheSame) {
   const TempDir directory;
@@ -88,7 +89,8 @@ TEST(Safetensors, ScalarsAndZeroSizes) {
 TEST(Safetensors, LeadingAndTrailingBlanksAreRead) {
   const TempDir directory;
   const fs::path path = directory / "a.safetensors";
-  write_bytes(path, safetensors_bytes(" \n\t{\"w\": {\"shape\":[4] ,\"data_offsets\":[0,4],\"dtype\":\"U8\"}}   ", 4, 'x'));
+  write_bytes(path,
+              safetensors_bytes(" \n\t{\"w\": {\"shape\":[4] ,\"data_offsets\":[0,4],\"dtype\":\"U8\"}}   ", 4, 'x'));
   EXPECT_EQ(*static_cast<const char*>(SafetensorsFile::open(path).find("w")->data), 'x');
 }
 
@@ -151,8 +153,8 @@ TEST(Safetensors, RefusesToWriteWhatItWouldNotRead) {
   const TempDir directory;
   const float number = 0;
   const auto write = [&](const std::string& a, const std::string& b) {
-    write_safetensors(directory / "a.safetensors",
-                      std::vector<TensorToWrite>{{a, ElementType::f32, {}, &number}, {b, ElementType::f32, {}, &number}});
+    write_safetensors(directory / "a.safetensors", std::vector<TensorToWrite>{{a, ElementType::f32, {}, &number},
+                                                                              {b, ElementType::f32, {}, &number}});
   };
   expect_error(ErrorKind::usage, {"a.safetensors", "\"x\""}, [&] { write("x", "x"); });
   expect_error(ErrorKind::usage, {"a.safetensors", "x\\x0a"}, [&] { write("y", "x\n"); });
@@ -187,7 +189,8 @@ TEST(Safetensors, AFullDiskLeavesTheOldFileAndNothingElse) {
 TEST(Safetensors, UnwritableTargets) {
   const TempDir directory;
   const auto write = [](const fs::path& path) { write_safetensors(path, {}); };
-  expect_error(ErrorKind::io, {"absent/a.safetensors", "No such file"}, [&] { write(directory / "absent/a.safetensors"); });
+  expect_error(ErrorKind::io, {"absent/a.safetensors", "No such file"},
+               [&] { write(directory / "absent/a.safetensors"); });
   expect_error(ErrorKind::io, {"/dev/null", "a character device"}, [&] { write("/dev/null"); });
   expect_error(ErrorKind::io, {"a directory"}, [&] { write(directory.path()); });
 }

@@ -69,8 +69,8 @@ TEST_F(WeightFilesTest, OneFileGoesBeforeAnIndex) {
 
 TEST_F(WeightFilesTest, NamesThatLeaveTheDirectory) {
   write_shard(directory_.path().parent_path() / "bertx-outside.safetensors", {"c"}, 3);
-  for (const char* name : {"../bertx-outside.safetensors", "/etc/passwd", "/tmp/x.safetensors", "sub/x.safetensors", "..",
-                           "", "model.bin", "a\\u0000.safetensors", "a\\n.safetensors"}) {
+  for (const char* name : {"../bertx-outside.safetensors", "/etc/passwd", "/tmp/x.safetensors", "sub/x.safetensors",
+                           "..", "", "model.bin", "a\\u0000.safetensors", "a\\n.safetensors"}) {
     write_index(R"("a":"model-1.safetensors","b":"model-1.safetensors","c":")" + std::string(name) + "\"");
     expect_bad({"weight_map: \"c\"", "in the same directory"});
   }
