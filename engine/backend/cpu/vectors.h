@@ -81,7 +81,7 @@ BERTX_INLINE void for_vectors(int64_t count, const Body& body) {
 
 BERTX_INLINE Vector square_root(Vector x) {
 #if defined(__AVX512F__)
-  return _mm512_sqrt_ps(x);
+  return _mm512_maskz_sqrt_ps(0xFFFF, x);  // the form without a mask warns in GCC 12
 #elif defined(__AVX2__)
   return _mm256_sqrt_ps(x);
 #else

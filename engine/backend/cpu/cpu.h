@@ -1,0 +1,107 @@
+// The cpu backend: oneDNN for dense products, sparse/ for CSR, own kernels per instruction set for all between them,
+// OpenMP threads (as many as omp_set_num_threads says at the call). Everything is f32.
+//
+// Own kernels give the same bits for any number of threads; dense products only for the same number.
+#pragma once
+
+#include "backend/cpu/kernels.h"
+#include "bertx/backend.h"
+
+namespace bertx {
+
+class CpuBackend final : public Backend {
+ public:
+  std::string_view name() const override { return "cpu"; }
+  DType real() const override { return DType::f32; }
+  std::string description() const override;
+
+  // memory.cpp
+  Buffer allocate(std::size_t bytes) override;
+  bool host_memory() const override { return true; }
+  void upload(Tensor host, Tensor device) override;
+  void download(Tensor device, Tensor host) override;
+  void fill(Tensor x, double value) override;
+  void copy(Tensor from, Tensor to) override;
+
+  // products.cpp
+  void gemm(Trans trans_a, Trans trans_b, Tensor a, Tensor b, Tensor c, Write write) override;
+  void spmm(const CsrPattern& pattern, Tensor values, Tensor x, Tensor y) override;
+  void spmm_transposed(const CsrPattern& pattern, Tensor values, Tensor dy, Tensor dx, Write write) override;
+  void sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) override;
+  std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
+  std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override;
+  void apply(const PreparedWeight& w, Tensor x, Tensor y) override;
+
+  // elementwise.cpp
+  void bias_activation(Tensor x, Tensor bias, Activation activation, Tensor y) override;
+  void activation_grad(Tensor x, Activation activation, Tensor dy, Tensor dx) override;
+  void bias_grad(Tensor dy, Tensor dbias) override;
+  void bias_dropout_residual(Tensor y, Tensor bias, Dropout dropout, Tensor residual) override;
+  void dropout(Tensor x, Dropout dropout, Tensor y) override;
+  void add(Tensor x, Tensor y) override;
+
+  // normalization.cpp
+  void layer_norm(Tensor x, Tensor gamma, Tensor beta, double eps, Tensor y, Tensor mean, Tensor rstd) override;
+  void layer_norm_grad(Tensor x, Tensor gamma, Tensor mean, Tensor rstd, Tensor dy, Tensor dx, Tensor dgamma,
+                       Tensor dbeta) override;
+
+  // attention.cpp
+  void attention(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout, Tensor context,
+                 Tensor log_sum_exp) override;
+  void attention_grad(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
+                      Tensor context, Tensor log_sum_exp, Tensor dcontext, Tensor dq, Tensor dk, Tensor dv) override;
+  void segment_dot(Tensor a, Tensor b, Tensor starts, Tensor out) override;
+
+  // embeddings.cpp
+  void embed(Tensor ids, Tensor types, Tensor starts, Tensor word, Tensor position, Tensor type, Tensor x) override;
+  void embed_grad(Tensor ids, Tensor types, Tensor starts, Tensor dx, Tensor dword, Tensor dposition,
+                  Tensor dtype) override;
+  void gather_columns(Tensor x, Tensor index, Tensor y) override;
+  void gather_columns_grad(Tensor dy, Tensor index, Tensor dx) override;
+
+  // losses.cpp
+  double cross_entropy(Tensor logits, Tensor labels, double scale, Tensor dlogits) override;
+  double span_cross_entropy(Tensor logits, Tensor starts, Tensor labels, double scale, Tensor dlogits) override;
+  double mean_squared_error(Tensor logits, Tensor targets, double scale, Tensor dlogits) override;
+  double binary_cross_entropy(Tensor logits, Tensor targets, double scale, Tensor dlogits) override;
+
+  // optimizer.cpp
+  void mask_apply(Tensor w, Tensor mask, Tensor out) override;
+  void mask_grad(Tensor g, Tensor w, Tensor mask, Tensor dw, Tensor dscores) override;
+  double sigmoid_penalty(Tensor scores, double scale, Tensor dscores) override;
+  double sum_of_squares(std::span<const Tensor> tensors) override;
+  void adamw(const AdamWStep& step, std::span<const AdamWItem> items) override;
+};
+
+namespace cpu {
+
+inline Matrix matrix(Tensor x) { return {x.as<float>(), x.stride}; }
+inline ConstMatrix const_matrix(Tensor x) { return {x.as<float>(), x.stride}; }
+/// A vector over features or tokens; null where the tensor is empty.
+inline float* vector(Tensor x) {
+  assert(x.empty() || (x.rows == 1 || x.cols == 1) && x.contiguous());
+  return x.as<float>();
+}
+
+inline DropoutMask dropout_mask(Dropout dropout) {
+  if (!dropout.active()) return {};
+  return {dropout.seed, dropout_threshold(dropout.p), static_cast<float>(1.0 / (1.0 - static_cast<double>(dropout.p)))};
+}
+
+/// Work below which another thread costs more than it brings, in elements touched by a simple pass.
+constexpr std::int64_t kThreadElements = 16384;
+/// Rows of `cols` elements that make up kThreadElements.
+inline std::int64_t row_grain(std::int64_t cols) { return 1 + kThreadElements / (cols > 0 ? cols : 1); }
+
+/// What a thread may hold at once.
+enum class Scratch { kernel, marks, sums };
+/// At least `bytes` of this thread, aligned to 64 bytes, kept until the thread asks for the same kind again and reused
+/// from call to call.
+void* scratch_bytes(Scratch kind, std::size_t bytes);
+template <class T>
+T* scratch(Scratch kind, std::int64_t count) {
+  return static_cast<T*>(scratch_bytes(kind, static_cast<std::size_t>(count) * sizeof(T)));
+}
+
+}  // namespace cpu
+}  // namespace bertx

@@ -1,0 +1,69 @@
+// Memory of the cpu backend is the host's.
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/onednn.h"
+#include "bertx/error.h"
+#include "bertx/sparse/isa.h"
+#include "bertx/sparse/parallel.h"
+#include "core/host_memory.h"
+
+namespace bertx {
+
+namespace cpu {
+
+void* scratch_bytes(Scratch kind, std::size_t bytes) {
+  thread_local std::array<Buffer, 3> buffers;
+  Buffer& buffer = buffers[static_cast<std::size_t>(kind)];
+  if (buffer.bytes < bytes || buffer.data == nullptr) {
+    buffer = {};  // the old one first: a thread never holds both
+    buffer = allocate_host(std::max<std::size_t>(bytes, 4096));
+  }
+  return buffer.data.get();
+}
+
+}  // namespace cpu
+
+std::string CpuBackend::description() const {
+  const int threads = omp_get_max_threads();
+  return text("cpu: oneDNN ", cpu::onednn_version(), ", ", sparse::isa_name(sparse::active_isa()), ", ", threads,
+              threads == 1 ? " thread" : " threads");
+}
+
+Buffer CpuBackend::allocate(std::size_t bytes) { return allocate_host(bytes); }
+void CpuBackend::upload(Tensor host, Tensor device) { convert_host(host, device); }
+void CpuBackend::download(Tensor device, Tensor host) { convert_host(device, host); }
+
+// Gradients are cleared each step, all parameters of the model: worth all threads.
+void CpuBackend::fill(Tensor x, double value) {
+  if (x.dtype != DType::f32) return fill_host(x, value);
+  const float number = static_cast<float>(value);
+  if (x.contiguous()) x = view(x.data, 1, x.size(), DType::f32);
+  const bool by_rows = x.rows > 1;
+  const std::int64_t count = by_rows ? x.rows : x.cols;
+  sparse::parallel_ranges(count, by_rows ? cpu::row_grain(x.cols) : cpu::kThreadElements,
+                          [&](std::int64_t first, std::int64_t last) {
+                            if (!by_rows) return void(std::fill(x.as<float>() + first, x.as<float>() + last, number));
+                            for (std::int64_t i = first; i < last; ++i) {
+                              std::fill_n(x.as<float>() + i * x.stride, x.cols, number);
+                            }
+                          });
+}
+
+void CpuBackend::copy(Tensor from, Tensor to) {
+  assert(from.dtype == to.dtype && from.rows == to.rows && from.cols == to.cols);
+  const std::size_t bytes = static_cast<std::size_t>(from.cols) * size_of(from.dtype);
+  sparse::parallel_ranges(from.rows, cpu::row_grain(from.cols), [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last && bytes > 0; ++i) {
+      std::memcpy(to.row_range(i, 1).data, from.row_range(i, 1).data, bytes);
+    }
+  });
+}
+
+std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+
+}  // namespace bertx
