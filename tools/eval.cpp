@@ -60,13 +60,11 @@ int eval_command(const Arguments& arguments) {
   if (!options.output_dir.empty()) check_writable_directory(options.output_dir);
   Model model = load_classifier(*backend, directory);
   const Tokenizer tokenizer = Tokenizer::load(directory);
-  if (!flags.given("max_seq_length")) {
-    options.data.max_seq_length = std::min<std::int64_t>(options.data.max_seq_length, model.config.positions);
-  }
+  fit_length(options.data, flags.given("max_seq_length"), model.config);
 
   // 3. Data, with the model's own label names.
   TaskData data = load_data(options.data, Wanted::validation, false, &model.config, true);
-  if (const int signal = encode_data(data, tokenizer, options.data, model.config); signal != 0) return 128 + signal;
+  if (const int signal = encode_data(data, tokenizer, options.data); signal != 0) return 128 + signal;
 
   // 4. Figures.
   ConsoleProgress progress;

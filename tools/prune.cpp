@@ -39,8 +39,10 @@ std::string method_list() {
 
 void declare(Flags& flags, PruneFlags& prune) {
   compress::Recipe& r = prune.recipe;
+  std::vector<std::string> names;
+  for (const compress::Method& method : compress::methods()) names.emplace_back(method.name);
   flags.group("Pruning")
-      .text("method", &r.method, "NAME", method_list())
+      .choice("method", &r.method, names, method_list())
       .number("sparsity", &r.sparsity, Range::below(0, 1),
               "share of zeros in the encoder's matrices; heads: of all heads")
       .choice("scope", &prune.scope, {"local", "global"}, "weights are ranked in each matrix, or over all together")
@@ -105,8 +107,9 @@ Setup prepare_one_shot(PruneFlags& prune) {
   setup.model = load_model(*setup.backend, setup.directory);
   if (!train.data.validation_file.empty()) {
     require_classifier(setup.model->config, setup.directory);
+    fit_length(train.data, train.max_seq_length_given, setup.model->config);
     setup.data = load_data(train.data, Wanted::validation, false, &setup.model->config, true);
-    setup.signal = encode_data(setup.data, *setup.tokenizer, train.data, setup.model->config);
+    setup.signal = encode_data(setup.data, *setup.tokenizer, train.data);
   }
   return setup;
 }

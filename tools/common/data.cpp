@@ -212,11 +212,16 @@ TaskData load_data(const DataOptions& options, Wanted wanted, bool with_test, co
   return data;
 }
 
-int encode_data(TaskData& data, const Tokenizer& tokenizer, const DataOptions& options, const Config& model) {
-  if (options.max_seq_length > model.positions) {
+void fit_length(DataOptions& options, bool given, const Config& model) {
+  if (options.max_seq_length <= model.positions) return;
+  if (given) {
     fail(ErrorKind::usage, "--max_seq_length: found ", options.max_seq_length, "; the model has ", model.positions,
          " positions");
   }
+  options.max_seq_length = model.positions;
+}
+
+int encode_data(TaskData& data, const Tokenizer& tokenizer, const DataOptions& options) {
   std::vector<DataPart*> parts;
   if (data.train) parts.push_back(&*data.train);
   for (DataPart& part : data.validation) parts.push_back(&part);

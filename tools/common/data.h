@@ -50,8 +50,11 @@ bool names_data(const DataOptions& options);
 /// `model_is_fixed` makes labels that it lacks an error, otherwise the data's own labels are kept.
 TaskData load_data(const DataOptions& options, Wanted wanted, bool with_test, const Config* model, bool model_is_fixed);
 
+/// max_seq_length as it fits the model: the default gives way, a value that was `given` throws Error(usage).
+void fit_length(DataOptions& options, bool given, const Config& model);
+
 /// Tokenizes every part, piece by piece. Returns the signal that arrived meanwhile, or 0.
-int encode_data(TaskData& data, const Tokenizer& tokenizer, const DataOptions& options, const Config& model);
+int encode_data(TaskData& data, const Tokenizer& tokenizer, const DataOptions& options);
 
 /// Texts of "LABEL_0", "LABEL_1", … say nothing about what they mean.
 bool labels_are_numbers(const std::vector<std::string>& labels);

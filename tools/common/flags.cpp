@@ -356,29 +356,56 @@ void Flags::read_config(const std::string& path) {
 
 // --- help -----------------------------------------------------------------------------------------------------
 
-std::string Flags::help() const {
-  cxxopts::Options options("bertx " + command_, "bertx " + command_ + " - " + summary_);
-  std::string usage = positional_ != nullptr ? positional_name_ + " [flags]" : "[flags]";
-  if (config_) usage = "[config.json] " + usage;
-  options.custom_help(usage).set_width(100);
-  std::vector<std::string> groups;
-  for (const Flag& flag : flags_) {
-    if (std::ranges::find(groups, flag.group) == groups.end()) groups.push_back(flag.group);
-    std::string text = flag.help;
-    if (!flag.shown_default.empty()) text += " (" + flag.shown_default + ")";
-    auto value = cxxopts::value<std::string>();
-    if (flag.is_toggle) value->implicit_value("true");
-    options.add_options(flag.group)(flag.name, text, value, flag.argument);
+namespace {
+
+constexpr std::size_t kHelpColumn = 34, kHelpWidth = 110;
+
+/// "  --flag ARGUMENT   what it is", wrapped, the text in a column of its own.
+std::string help_entry(const std::string& left, const std::string& text) {
+  std::string out = "  " + left;
+  std::size_t column = out.size();
+  const auto next_column = [&] {
+    if (column + 2 > kHelpColumn) {
+      out += '\n';
+      column = 0;
+    }
+    out.append(kHelpColumn - column, ' ');
+    column = kHelpColumn;
+  };
+  next_column();
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    if (column + (end - begin) > kHelpWidth) {
+      column = kHelpWidth;
+      next_column();
+    } else if (column > kHelpColumn) {
+      out += ' ';
+      ++column;
+    }
+    out.append(text, begin, end - begin);
+    column += end - begin;
+    begin = end + 1;
   }
-  std::string out = options.help(groups);
-  // cxxopts shows the implicit value of a toggle as if it were a choice.
-  for (const std::string mark : {" [=arg(=true)]", " [=(=true)]", " (default: true)"}) {
-    for (std::size_t at; (at = out.find(mark)) != std::string::npos;) out.erase(at, mark.size());
+  return out + "\n";
+}
+
+}  // namespace
+
+std::string Flags::help() const {
+  std::string out = "bertx " + command_ + " - " + summary_ + "\n\nUsage:\n  bertx " + command_;
+  out += config_ ? " [config.json]" : "";
+  out += positional_ != nullptr ? " " + positional_name_ + " [flags]\n" : " [flags]\n";
+  if (positional_ != nullptr) out += "\n" + help_entry(positional_name_, positional_help_);
+  std::string_view group;
+  for (const Flag& flag : flags_) {
+    if (flag.group != group) out += "\n" + flag.group + ":\n";
+    group = flag.group;
+    out += help_entry("--" + flag.name + (flag.argument.empty() ? "" : " " + flag.argument),
+                      flag.help + (flag.shown_default.empty() ? "" : " (" + flag.shown_default + ")"));
   }
   if (config_) {
     out += "\nA JSON file given first holds any of these flags as keys; flags on the command line override it.\n";
   }
-  if (positional_ != nullptr) out += "\n  " + positional_name_ + "  " + positional_help_ + "\n";
   if (!examples_.empty()) out += "\nExamples:\n";
   for (const auto& [line, comment] : examples_) out += "  # " + comment + "\n  " + line + "\n";
   return out;

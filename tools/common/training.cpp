@@ -103,6 +103,7 @@ void finish_training_flags(const Flags& flags, TrainFlags& train) {
     o.resume_from_checkpoint = train.resume_from_checkpoint == "True" ? "true" : train.resume_from_checkpoint;
   }
   if (!train.data.test_file.empty() && !flags.given("do_predict")) train.do_predict = true;
+  train.max_seq_length_given = flags.given("max_seq_length");
   check_options(o);
 }
 
@@ -141,10 +142,7 @@ Setup prepare_training(TrainFlags& train) {
   setup.backend = start_backend(train.run);
   setup.directory = resolve_model_directory(train.model);
   const Config config = read_config(setup.directory);
-  if (train.data.max_seq_length > config.positions) {
-    fail(ErrorKind::usage, "--max_seq_length: found ", train.data.max_seq_length, "; the model has ", config.positions,
-         " positions");
-  }
+  fit_length(train.data, train.max_seq_length_given, config);
   if (!train.dry_run) check_output_directory(train.output_dir, setup.directory);
   setup.tokenizer = Tokenizer::load(setup.directory);
   setup.data = load_data(train.data, Wanted::train_and_validation, train.do_predict, &config, false);
@@ -153,7 +151,7 @@ Setup prepare_training(TrainFlags& train) {
   log(LogLevel::info, "data: ", data.name, ", ", label_kind_name(data.kind), ", ", data.labels.size(), " labels, ",
       data.train->set.examples.size(), " texts to train on",
       data.validation.empty() ? "" : text(", ", data.validation[0].set.examples.size(), " to measure on"));
-  setup.signal = encode_data(setup.data, *setup.tokenizer, train.data, config);
+  setup.signal = encode_data(setup.data, *setup.tokenizer, train.data);
   return setup;
 }
 

@@ -1,0 +1,27 @@
+# Installs the built tree into a prefix of its own, then configures, builds and runs the consumer against it.
+function(step)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "failed (${status}): ${ARGV}\n${output}")
+  endif()
+  message("${output}")
+endfunction()
+
+file(REMOVE_RECURSE ${WORK})
+step(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
+step(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_CXX_COMPILER=${CXX}
+     -DCMAKE_CXX_FLAGS=${FLAGS} -DCMAKE_BUILD_TYPE=Release -Ddnnl_DIR=${DNNL})
+step(${CMAKE_COMMAND} --build ${WORK}/build)
+step(${WORK}/build/consumer ${WORK}/model)
+if(COMMAND_IS_BUILT)
+  step(${WORK}/prefix/bin/bertx inspect ${WORK}/model)
+endif()
+# Nothing of the source tree may be left in what is installed.
+file(GLOB_RECURSE package ${WORK}/prefix/*.cmake)
+foreach(file ${package})
+  file(READ ${file} content)
+  string(FIND "${content}" "${ROOT}/" found)
+  if(NOT found EQUAL -1)
+    message(FATAL_ERROR "${file} names a path of the source tree")
+  endif()
+endforeach()

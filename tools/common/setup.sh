@@ -1,0 +1,52 @@
+# shellcheck shell=bash disable=SC2034
+# Shared by quickstart and test: missing system packages, and the build. Sourced, not run.
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# Names of the given packages that dpkg does not have.
+missing_packages() {
+  local package
+  for package in "$@"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || printf '%s ' "$package"
+  done
+}
+
+# Installs what is missing of the given packages, as root or with sudo, and says what.
+install_packages() {
+  command -v dpkg-query >/dev/null || {
+    echo "No dpkg here: assuming that these are installed in some other way: $*"
+    return 0
+  }
+  local missing become=()
+  missing=$(missing_packages "$@")
+  [ -z "$missing" ] && return 0
+  echo "Installing with apt-get: $missing"
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || die "these packages are missing, and there is neither root nor sudo: $missing"
+    become=(sudo)
+  fi
+  # shellcheck disable=SC2086  # the list is words
+  "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1 ||
+    { "${become[@]}" apt-get update -q &&
+      "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; } ||
+    die "apt-get could not install: $missing"
+}
+
+BUILD_PACKAGES="g++ cmake ninja-build pkg-config libdnnl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev"
+TEST_PACKAGES="libgtest-dev"
+
+# A generator for a directory that has none yet; one that has keeps its own.
+generator_of() {
+  if [ -f "$1/CMakeCache.txt" ]; then :; elif command -v ninja >/dev/null; then echo "-GNinja"; fi
+}
+
+# Runs a command and shows its output only when it fails.
+quietly() {
+  local log status=0
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || status=$?
+  [ "$status" -eq 0 ] || cat "$log" >&2
+  rm -f "$log"
+  return "$status"
+}
