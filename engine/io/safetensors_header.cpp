@@ -182,7 +182,7 @@ void check_ranges(std::span<const TensorEntry> entries, std::span<const Range> r
                   std::span<const std::uint32_t> order, std::uint64_t data_bytes, std::string_view source) {
   std::uint64_t expected = 0;
   for (const std::uint32_t i : order) {
-    const auto [begin, end] = ranges[i];
+    const std::uint64_t begin = ranges[i].begin, end = ranges[i].end;
     const auto bad = [&](const auto&... parts) {
       fail(ErrorKind::bad_input, source, ": header: tensor ", quote(entries[i].name), ": data_offsets: found [", begin,
            ", ", end, "], ", parts...);
