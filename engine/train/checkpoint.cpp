@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kPrefix = "checkpoint-";
 constexpr const char* kRemoved = ".removed-checkpoint-";
-constexpr const char* kRequired[] = {"config.json", "model.safetensors", kOptimizerFile, kTrainerState, kTrainingArgs, kBertxState};
+constexpr const char* kRequired[] = {"config.json", "model.safetensors", kOptimizerFile,
+                                     kTrainerState, kTrainingArgs,       kBertxState};
 
 void write_json(const fs::path& path, const nlohmann::json& json) { write_text_file(path, json.dump(2) + "\n"); }
 
@@ -68,22 +69,25 @@ void write_checkpoint(const fs::path& path, const CheckpointContent& content) {
 void verify_checkpoint(const fs::path& path) {
   const fs::path manifest_path = path / kManifest;
   std::error_code error;
-  if (!fs::is_directory(path, error)) fail(ErrorKind::bad_input, path.string(), ": found no directory, expected a checkpoint");
+  if (!fs::is_directory(path, error))
+    fail(ErrorKind::bad_input, path.string(), ": found no directory, expected a checkpoint");
   if (!fs::exists(manifest_path, error)) {
     fail(ErrorKind::bad_input, path.string(), ": found no ", kManifest, ", expected a complete checkpoint of bertx");
   }
   const nlohmann::json json = parse_json_file(manifest_path);
-  if (!json.is_object()) fail(ErrorKind::bad_input, manifest_path.string(), ": found ", json_found(json), ", expected an object");
+  if (!json.is_object())
+    fail(ErrorKind::bad_input, manifest_path.string(), ": found ", json_found(json), ", expected an object");
   const JsonObject manifest(json, manifest_path.string());
   const std::int64_t version = manifest.integer("version", 1, INT64_MAX);
   if (version > kCheckpointVersion) {
-    fail(ErrorKind::bad_input, manifest_path.string(), ": found format version ", version, ", expected at most ", kCheckpointVersion,
-         ": it was written by a later bertx");
+    fail(ErrorKind::bad_input, manifest_path.string(), ": found format version ", version, ", expected at most ",
+         kCheckpointVersion, ": it was written by a later bertx");
   }
   const nlohmann::json& files = manifest.at("files");
   if (!files.is_object()) manifest.fail_at("files", "an object");
   for (const char* name : kRequired) {
-    if (!files.contains(name)) fail(ErrorKind::bad_input, manifest_path.string(), ": files: found no ", name, ", expected one");
+    if (!files.contains(name))
+      fail(ErrorKind::bad_input, manifest_path.string(), ": files: found no ", name, ", expected one");
   }
   for (const auto& [name, value] : files.items()) {
     const std::string where = text(manifest_path.string(), ": files: ", quoted(name));
@@ -95,14 +99,17 @@ void verify_checkpoint(const fs::path& path) {
     const std::int64_t bytes = expected.integer("bytes", 0, INT64_MAX);
     const std::string crc = expected.string("crc32c");
     const fs::path file = path / name;
-    if (!fs::is_regular_file(file, error)) fail(ErrorKind::bad_input, file.string(), ": found no file, expected ", bytes, " bytes");
+    if (!fs::is_regular_file(file, error))
+      fail(ErrorKind::bad_input, file.string(), ": found no file, expected ", bytes, " bytes");
     const std::uintmax_t size = fs::file_size(file, error);
     if (size != static_cast<std::uintmax_t>(bytes)) {
-      fail(ErrorKind::bad_input, file.string(), ": found ", size, " bytes, expected ", bytes, ": the file is not complete");
+      fail(ErrorKind::bad_input, file.string(), ": found ", size, " bytes, expected ", bytes,
+           ": the file is not complete");
     }
     const FileChecksum sum = checksum_file(file);
     if (crc_text(sum.crc) != crc) {
-      fail(ErrorKind::bad_input, file.string(), ": found checksum ", crc_text(sum.crc), ", expected ", crc, ": the file is damaged");
+      fail(ErrorKind::bad_input, file.string(), ": found checksum ", crc_text(sum.crc), ", expected ", crc,
+           ": the file is damaged");
     }
   }
 }
@@ -112,11 +119,13 @@ void load_moments(const fs::path& checkpoint, Backend& backend, const Optimizer&
   const SafetensorsFile file = SafetensorsFile::open(path);
   const auto load = [&](const std::string& name, Tensor moment) {
     const TensorEntry* entry = file.find(name);
-    const std::string expected = text(name_of(element_type_of(moment.dtype)), " [", moment.rows, ", ", moment.cols, "]");
+    const std::string expected =
+        text(name_of(element_type_of(moment.dtype)), " [", moment.rows, ", ", moment.cols, "]");
     if (!entry) fail(ErrorKind::bad_input, path.string(), ": found no ", name, ", expected ", expected);
-    if (entry->type != element_type_of(moment.dtype) || entry->shape != std::vector<std::int64_t>{moment.rows, moment.cols}) {
-      fail(ErrorKind::bad_input, path.string(), ": ", name, ": found ", name_of(entry->type), " ", entry->shape_text(), ", expected ",
-           expected, " as the model's parameter");
+    if (entry->type != element_type_of(moment.dtype) ||
+        entry->shape != std::vector<std::int64_t>{moment.rows, moment.cols}) {
+      fail(ErrorKind::bad_input, path.string(), ": ", name, ": found ", name_of(entry->type), " ", entry->shape_text(),
+           ", expected ", expected, " as the model's parameter");
     }
     require_finite(*entry, path);
     backend.upload(view(entry->data, moment.rows, moment.cols, moment.dtype), moment);
@@ -201,7 +210,8 @@ fs::path resolve_checkpoint(const TrainOptions& options, std::vector<std::string
   if (found.empty()) {
     std::string why;
     for (const std::string& reason : skipped) why += "\n  " + reason;
-    fail(ErrorKind::bad_input, "resume_from_checkpoint: found no usable checkpoint in ", parent.string(), ", expected one", why);
+    fail(ErrorKind::bad_input, "resume_from_checkpoint: found no usable checkpoint in ", parent.string(),
+         ", expected one", why);
   }
   for (const std::string& reason : skipped) warnings.push_back("skipped a checkpoint: " + reason);
   return found;

@@ -47,7 +47,8 @@ void load_moments(const std::filesystem::path& checkpoint, Backend& backend, con
 /// checkpoint-<step> directories, ascending.
 std::vector<std::pair<std::int64_t, std::filesystem::path>> list_checkpoints(const std::filesystem::path& output_dir);
 /// Removes the oldest of the checkpoints up to `newest` until `limit` are left, but neither `newest` nor `best`.
-void rotate_checkpoints(const std::filesystem::path& output_dir, std::int64_t limit, std::int64_t newest, std::int64_t best);
+void rotate_checkpoints(const std::filesystem::path& output_dir, std::int64_t limit, std::int64_t newest,
+                        std::int64_t best);
 /// At once gone under its name, then deleted.
 void remove_checkpoint(const std::filesystem::path& path);
 /// What processes killed in remove_checkpoint or write_checkpoint left behind.

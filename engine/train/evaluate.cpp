@@ -53,7 +53,8 @@ LabelKind prediction_kind(ProblemKind problem) {
 EvalResult evaluate(Backend& backend, const Model& model, std::span<const EncodedExample> examples,
                     const EvalOptions& options, ProgressObserver* observer) {
   check_examples(model, examples, options.kind, "evaluation data");
-  if (options.batch_size < 1) fail(ErrorKind::usage, "evaluation: found batch size ", options.batch_size, ", expected 1 or more");
+  if (options.batch_size < 1)
+    fail(ErrorKind::usage, "evaluation: found batch size ", options.batch_size, ", expected 1 or more");
   const auto begin = std::chrono::steady_clock::now();
   const std::int64_t count = static_cast<std::int64_t>(examples.size()), outputs = output_count(model);
 
@@ -98,7 +99,8 @@ EvalResult evaluate(Backend& backend, const Model& model, std::span<const Encode
       for (std::int64_t o = 0; o < outputs; ++o) {
         const float logit = host[static_cast<std::size_t>(o * size + b)];
         if (!std::isfinite(logit)) {
-          fail(ErrorKind::numeric, "evaluation data, example ", example, ": logit ", o, " is ", logit, ", expected a finite number");
+          fail(ErrorKind::numeric, "evaluation data, example ", example, ": logit ", o, " is ", logit,
+               ", expected a finite number");
         }
         result.predictions.logits[static_cast<std::size_t>(example * outputs + o)] = logit;
       }

@@ -27,7 +27,8 @@ std::int64_t output_count(const Model& model) {
   return model.head.classifier->weight->out();
 }
 
-void check_examples(const Model& model, std::span<const EncodedExample> examples, LabelKind kind, std::string_view what) {
+void check_examples(const Model& model, std::span<const EncodedExample> examples, LabelKind kind,
+                    std::string_view what) {
   const std::int64_t outputs = output_count(model);
   if (kind != LabelKind::none && kind != kind_of(model.head.problem)) {
     fail(ErrorKind::usage, what, ": found ", label_kind_name(kind), " labels, expected ",
@@ -40,9 +41,11 @@ void check_examples(const Model& model, std::span<const EncodedExample> examples
 
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const EncodedExample& example = examples[i];
-    const auto expect = [&](bool ok, std::string_view field, std::int64_t found, std::int64_t least, std::int64_t most) {
+    const auto expect = [&](bool ok, std::string_view field, std::int64_t found, std::int64_t least,
+                            std::int64_t most) {
       if (ok) return;
-      fail(ErrorKind::bad_input, what, ", example ", i, ": ", field, ": found ", found, ", expected ", least, " to ", most);
+      fail(ErrorKind::bad_input, what, ", example ", i, ": ", field, ": found ", found, ", expected ", least, " to ",
+           most);
     };
     const std::int64_t length = static_cast<std::int64_t>(example.ids.size());
     expect(length >= 1 && length <= model.config.positions, "number of tokens", length, 1, model.config.positions);
@@ -58,10 +61,12 @@ void check_examples(const Model& model, std::span<const EncodedExample> examples
       expect(example.label >= 0 && example.label < outputs, "label", example.label, 0, outputs - 1);
     }
     if (kind == LabelKind::multi_label) {
-      for (const std::int32_t label : example.classes) expect(label >= 0 && label < outputs, "label", label, 0, outputs - 1);
+      for (const std::int32_t label : example.classes)
+        expect(label >= 0 && label < outputs, "label", label, 0, outputs - 1);
     }
     if (kind == LabelKind::regression && !std::isfinite(example.target)) {
-      fail(ErrorKind::bad_input, what, ", example ", i, ": target: found ", example.target, ", expected a finite number");
+      fail(ErrorKind::bad_input, what, ", example ", i, ": target: found ", example.target,
+           ", expected a finite number");
     }
   }
 }

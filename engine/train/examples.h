@@ -13,9 +13,10 @@ namespace bertx {
 /// The outputs of the model's sequence classification head; Error(usage) where it has none.
 std::int64_t output_count(const Model& model);
 
-/// Throws Error(usage) where the head is not made for `kind`, Error(bad_input) where an example has ids, types, a length
-/// or labels that the model has no place for. `what` begins the message: "training data".
-void check_examples(const Model& model, std::span<const EncodedExample> examples, LabelKind kind, std::string_view what);
+/// Throws Error(usage) where the head is not made for `kind`, Error(bad_input) where an example has ids, types, a
+/// length or labels that the model has no place for. `what` begins the message: "training data".
+void check_examples(const Model& model, std::span<const EncodedExample> examples, LabelKind kind,
+                    std::string_view what);
 
 /// A checksum of everything that training sees of the examples, in their order.
 std::uint32_t fingerprint(std::span<const EncodedExample> examples);

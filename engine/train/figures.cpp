@@ -11,7 +11,8 @@ namespace bertx {
 namespace {
 
 bool is_count(const std::string& name, double value) {
-  const bool counts = name == "step" || (name.find("_samples") != std::string::npos && name.find("per_second") == std::string::npos);
+  const bool counts =
+      name == "step" || (name.find("_samples") != std::string::npos && name.find("per_second") == std::string::npos);
   return counts && value == std::floor(value) && std::fabs(value) < 9e15;
 }
 
@@ -20,9 +21,12 @@ bool is_count(const std::string& name, double value) {
 nlohmann::json to_json(const Figures& figures) {
   nlohmann::json out = nlohmann::json::object();
   for (const auto& [name, value] : figures) {
-    if (!std::isfinite(value)) out[name] = nullptr;
-    else if (is_count(name, value)) out[name] = static_cast<std::int64_t>(value);
-    else out[name] = value;
+    if (!std::isfinite(value))
+      out[name] = nullptr;
+    else if (is_count(name, value))
+      out[name] = static_cast<std::int64_t>(value);
+    else
+      out[name] = value;
   }
   return out;
 }
@@ -45,7 +49,8 @@ void write_results(const std::filesystem::path& directory, std::string_view spli
   nlohmann::json merged = nlohmann::json::object();
   if (std::filesystem::exists(all)) {
     merged = parse_json_file(all);
-    if (!merged.is_object()) fail(ErrorKind::bad_input, all.string(), ": found ", json_found(merged), ", expected an object");
+    if (!merged.is_object())
+      fail(ErrorKind::bad_input, all.string(), ": found ", json_found(merged), ", expected an object");
   }
   merged.update(mine);
   write_text_file(all, merged.dump(4) + "\n");

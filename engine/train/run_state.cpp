@@ -25,7 +25,8 @@ std::string evaluate_name(Evaluate when) {
 
 nlohmann::json read_object(const std::filesystem::path& path) {
   nlohmann::json json = parse_json_file(path, kMostBytes);
-  if (!json.is_object()) fail(ErrorKind::bad_input, path.string(), ": found ", json_found(json), ", expected an object");
+  if (!json.is_object())
+    fail(ErrorKind::bad_input, path.string(), ": found ", json_found(json), ", expected an object");
   return json;
 }
 
@@ -36,7 +37,8 @@ const nlohmann::json& object_at(const JsonObject& json, std::string_view key) {
 }
 
 /// Throws for options without which the order or the size of batches is another one; returns the other differences.
-std::vector<std::string> compare_options(const nlohmann::json& saved, const TrainOptions& options, const std::string& where) {
+std::vector<std::string> compare_options(const nlohmann::json& saved, const TrainOptions& options,
+                                         const std::string& where) {
   const nlohmann::json now = options_to_json(options);
   const auto differs = [&](const char* key) { return !saved.contains(key) || saved[key] != now[key]; };
   const auto found = [&](const char* key) { return saved.contains(key) ? saved[key].dump() : std::string("nothing"); };
@@ -47,8 +49,9 @@ std::vector<std::string> compare_options(const nlohmann::json& saved, const Trai
     }
   }
   std::vector<std::string> warnings;
-  for (const char* key : {"learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "adam_bias_correction", "weight_decay",
-                          "max_grad_norm", "num_train_epochs", "max_steps", "warmup_steps", "warmup_ratio", "lr_scheduler_type"}) {
+  for (const char* key :
+       {"learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "adam_bias_correction", "weight_decay",
+        "max_grad_norm", "num_train_epochs", "max_steps", "warmup_steps", "warmup_ratio", "lr_scheduler_type"}) {
     if (differs(key)) {
       warnings.push_back(text(key, " was ", found(key), " in ", where, " and is ", now[key].dump(), " from here on"));
     }
@@ -61,8 +64,9 @@ void compare_identity(const JsonObject& saved, const RunIdentity& now) {
   const std::int64_t examples = data.integer("examples", 0, kMost);
   const std::string crc = data.string("crc32c");
   if (examples != now.examples || crc != crc_text(now.data_crc)) {
-    fail(ErrorKind::bad_input, saved.where(), ": it was trained on other data: found ", examples, " examples with checksum ", crc,
-         ", expected ", now.examples, " with ", crc_text(now.data_crc), " as in the training data given");
+    fail(ErrorKind::bad_input, saved.where(), ": it was trained on other data: found ", examples,
+         " examples with checksum ", crc, ", expected ", now.examples, " with ", crc_text(now.data_crc),
+         " as in the training data given");
   }
   if (saved.integer("world_size", 1, kMost) != 1) saved.fail_at("world_size", "1, since training runs in one process");
   if (saved.boolean("compresses", false) != now.compresses) {
@@ -109,8 +113,9 @@ nlohmann::json trainer_state_to_json(const RunState& run, const TrainOptions& op
   const bool best = run.best_step >= 0;
   return {{"best_global_step", best ? nlohmann::json(run.best_step) : nlohmann::json()},
           {"best_metric", run.best_metric ? finite_or_null(*run.best_metric) : nlohmann::json()},
-          {"best_model_checkpoint",
-           best && options.load_best_model_at_end ? nlohmann::json(checkpoint_path(options.output_dir, run.best_step).string()) : nlohmann::json()},
+          {"best_model_checkpoint", best && options.load_best_model_at_end
+                                        ? nlohmann::json(checkpoint_path(options.output_dir, run.best_step).string())
+                                        : nlohmann::json()},
           {"epoch", run.at.epoch},
           {"eval_steps", options.eval_steps > 0 ? options.eval_steps : options.logging_steps},
           {"global_step", run.at.step},
@@ -120,7 +125,8 @@ nlohmann::json trainer_state_to_json(const RunState& run, const TrainOptions& op
           {"log_history", history},
           {"logging_steps", options.logging_steps},
           {"max_steps", plan.total_steps},
-          {"num_train_epochs", plan.steps_per_epoch > 0 ? (plan.total_steps + plan.steps_per_epoch - 1) / plan.steps_per_epoch : 0},
+          {"num_train_epochs",
+           plan.steps_per_epoch > 0 ? (plan.total_steps + plan.steps_per_epoch - 1) / plan.steps_per_epoch : 0},
           {"save_steps", options.save_steps},
           {"stateful_callbacks", nlohmann::json::object()},
           {"train_batch_size", options.per_device_train_batch_size},
@@ -132,9 +138,10 @@ nlohmann::json bertx_state_to_json(const RunState& run, const RunIdentity& ident
                                    const TrainPlan& plan, const std::string& hook_state) {
   const std::int64_t group = run.at.step % plan.steps_per_epoch;
   return {{"step", run.at.step},
-          {"sampler", {{"epoch", run.at.step / plan.steps_per_epoch},
-                       {"batch", group * options.gradient_accumulation_steps},
-                       {"accumulated", 0}}},  // checkpoints lie between updates
+          {"sampler",
+           {{"epoch", run.at.step / plan.steps_per_epoch},
+            {"batch", group * options.gradient_accumulation_steps},
+            {"accumulated", 0}}},  // checkpoints lie between updates
           {"evaluation_due", run.evaluation_due},
           {"loss_since_log", run.loss_since_log},
           {"steps_since_log", run.steps_since_log},
@@ -178,7 +185,8 @@ SavedRun read_run(const std::filesystem::path& checkpoint, const RunIdentity& id
   run.steps_since_log = mine.integer("steps_since_log", 0, kMost);
   run.loss_total = mine.number("loss_total", 0.0, -kInfinity, kInfinity, "a number");
   run.best_step = trainer.integer("best_global_step", -1, 0, kMost);
-  if (trainer.has("best_metric")) run.best_metric = trainer.number("best_metric", 0.0, -kInfinity, kInfinity, "a number");
+  if (trainer.has("best_metric"))
+    run.best_metric = trainer.number("best_metric", 0.0, -kInfinity, kInfinity, "a number");
   const nlohmann::json& history = trainer.at("log_history");
   if (!history.is_array()) trainer.fail_at("log_history", "an array");
   for (const nlohmann::json& entry : history) {

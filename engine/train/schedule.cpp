@@ -22,7 +22,8 @@ double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup
     case Schedule::constant: return 1.0;
     case Schedule::linear: return std::max(0.0, ratio(total_steps - step, total_steps - warmup_steps));
     case Schedule::cosine:
-      return std::max(0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * ratio(step - warmup_steps, total_steps - warmup_steps))));
+      return std::max(
+          0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * ratio(step - warmup_steps, total_steps - warmup_steps))));
   }
   return 0.0;
 }
@@ -59,10 +60,10 @@ TrainPlan plan_training(const TrainOptions& options, std::int64_t examples) {
     }
     plan.total_steps = static_cast<std::int64_t>(steps);
   }
-  plan.warmup_steps = options.warmup_steps > 0
-                          ? options.warmup_steps
-                          : static_cast<std::int64_t>(
-                                std::ceil(options.warmup_ratio * static_cast<double>(plan.total_steps)));
+  plan.warmup_steps =
+      options.warmup_steps > 0
+          ? options.warmup_steps
+          : static_cast<std::int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(plan.total_steps)));
   return plan;
 }
 
@@ -72,7 +73,8 @@ void check_options(const TrainOptions& options) {
   };
   const auto count = [](const char* name, std::int64_t value, std::int64_t least) {
     if (value < least || value > static_cast<std::int64_t>(kMostSteps)) {
-      fail(ErrorKind::usage, name, ": found ", value, ", expected ", least, " to ", static_cast<std::int64_t>(kMostSteps));
+      fail(ErrorKind::usage, name, ": found ", value, ", expected ", least, " to ",
+           static_cast<std::int64_t>(kMostSteps));
     }
   };
   number("learning_rate", options.learning_rate, options.learning_rate > 0, "a finite number above 0");
@@ -95,18 +97,20 @@ void check_options(const TrainOptions& options) {
   count("save_steps", options.save_steps, 0);
   count("save_total_limit", options.save_total_limit, 0);
   if (options.eval_strategy == Evaluate::steps && options.eval_steps == 0 && options.logging_steps == 0) {
-    fail(ErrorKind::usage, "eval_steps: found 0 and logging_steps 0, expected one of them to be positive with eval_strategy steps");
+    fail(ErrorKind::usage,
+         "eval_steps: found 0 and logging_steps 0, expected one of them to be positive with eval_strategy steps");
   }
   if (options.load_best_model_at_end && options.eval_strategy == Evaluate::no) {
     fail(ErrorKind::usage, "load_best_model_at_end: found eval_strategy no, expected steps or epoch");
   }
   if (options.output_dir.empty()) {
-    const char* needs = options.load_best_model_at_end  ? "load_best_model_at_end"
-                        : options.save_steps > 0        ? "save_steps"
-                        : options.save_at_epoch         ? "save_at_epoch"
-                        : options.tensorboard           ? "tensorboard"
-                        : options.resume_from_checkpoint == std::filesystem::path("true") ? "resume_from_checkpoint true"
-                                                                                           : nullptr;
+    const char* needs = options.load_best_model_at_end ? "load_best_model_at_end"
+                        : options.save_steps > 0       ? "save_steps"
+                        : options.save_at_epoch        ? "save_at_epoch"
+                        : options.tensorboard          ? "tensorboard"
+                        : options.resume_from_checkpoint == std::filesystem::path("true")
+                            ? "resume_from_checkpoint true"
+                            : nullptr;
     if (needs) fail(ErrorKind::usage, "output_dir: found none, expected a directory, since ", needs, " is given");
   }
 }

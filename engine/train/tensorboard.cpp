@@ -59,7 +59,8 @@ std::uint32_t masked(std::uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0
 TensorBoardWriter::TensorBoardWriter(const std::filesystem::path& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
-  const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch());
+  const auto now =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch());
   for (int number = 0; number == 0 || std::filesystem::exists(path_, error); ++number) {
     path_ = directory / text("events.out.tfevents.", now.count(), ".bertx.", getpid(), ".", number);
   }

@@ -69,7 +69,8 @@ TrainResult Trainer::run() {
   result_.signal = pending_signal();
   if (result_.signal == 0) {
     finish();
-  } else if (!options_.output_dir.empty() && result_.last_checkpoint != checkpoint_path(options_.output_dir, run_.at.step)) {
+  } else if (!options_.output_dir.empty() &&
+             result_.last_checkpoint != checkpoint_path(options_.output_dir, run_.at.step)) {
     save_checkpoint();
   }
   step_.reset();
@@ -87,7 +88,8 @@ void Trainer::check() {
   if (options_.eval_strategy != Evaluate::no && data_.eval.empty()) {
     fail(ErrorKind::usage, "eval_strategy: found no validation data, expected some, or eval_strategy no");
   }
-  for (const EvalSet& set : data_.eval) check_examples(model_, set.examples, data_.kind, "validation data" + set.suffix);
+  for (const EvalSet& set : data_.eval)
+    check_examples(model_, set.examples, data_.kind, "validation data" + set.suffix);
   if (data_.metrics.empty()) {
     for (const std::string_view name : default_metrics(data_.kind)) data_.metrics.emplace_back(name);
   }
@@ -134,7 +136,8 @@ void Trainer::clear_output() {
   for (const auto& [step, path] : list_checkpoints(options_.output_dir)) {
     if (!options_.overwrite_output_dir) {
       fail(ErrorKind::usage, "output_dir: found ", path.string(),
-           " of an earlier training, expected none; use resume_from_checkpoint to go on with it or overwrite_output_dir to remove it");
+           " of an earlier training, expected none; use resume_from_checkpoint to go on with it or "
+           "overwrite_output_dir to remove it");
     }
     remove_checkpoint(path);
   }
@@ -173,7 +176,8 @@ void Trainer::update() {
     return collate(data_.train, std::span(order_).subspan(begin, count), data_.kind, output_count(model_));
   };
   const auto begin = std::chrono::steady_clock::now();
-  run_.at.learning_rate = options_.learning_rate * schedule_factor(options_.lr_scheduler_type, run_.at.step, plan_.warmup_steps, plan_.total_steps);
+  run_.at.learning_rate = options_.learning_rate * schedule_factor(options_.lr_scheduler_type, run_.at.step,
+                                                                   plan_.warmup_steps, plan_.total_steps);
   last_ = step_->run(run_.at, last - first, batch, hook_);
   training_seconds_ += seconds_since(begin);
 
@@ -184,7 +188,8 @@ void Trainer::update() {
   run_.loss_total += last_.loss;
   ++run_.steps_since_log;
   result_.samples += std::min(last * size, sampler_.count()) - first * size;
-  observer_->on_step({run_.at, last_.loss, last_.gradient_norm, static_cast<double>(steps_done_) / training_seconds_, last_.tokens});
+  observer_->on_step(
+      {run_.at, last_.loss, last_.gradient_norm, static_cast<double>(steps_done_) / training_seconds_, last_.tokens});
 }
 
 void Trainer::log_if_due() {
@@ -242,10 +247,12 @@ bool Trainer::evaluate_all() {
 
   const std::string& metric = options_.metric_for_best_model;
   const std::string name = "eval_" + metric + data_.eval.front().suffix;
-  const auto figure = std::find_if(found.front().begin(), found.front().end(), [&](const auto& f) { return f.first == name; });
+  const auto figure =
+      std::find_if(found.front().begin(), found.front().end(), [&](const auto& f) { return f.first == name; });
   if (figure == found.front().end() || std::isnan(figure->second)) return false;
   const bool higher = options_.greater_is_better.value_or(higher_is_better(metric));
-  if (run_.best_metric && !(higher ? figure->second > *run_.best_metric : figure->second < *run_.best_metric)) return false;
+  if (run_.best_metric && !(higher ? figure->second > *run_.best_metric : figure->second < *run_.best_metric))
+    return false;
   run_.best_metric = figure->second;
   run_.best_step = run_.at.step;
   return options_.load_best_model_at_end;
@@ -253,11 +260,13 @@ bool Trainer::evaluate_all() {
 
 void Trainer::save_checkpoint() {
   const fs::path path = checkpoint_path(options_.output_dir, run_.at.step);
-  const nlohmann::json trainer_state = trainer_state_to_json(run_, options_, plan_), arguments = options_to_json(options_),
+  const nlohmann::json trainer_state = trainer_state_to_json(run_, options_, plan_),
+                       arguments = options_to_json(options_),
                        mine = bertx_state_to_json(run_, identity_, options_, plan_, hook_ ? hook_->save() : "{}");
   write_checkpoint(path, {backend_, model_, tokenizer_, step_->optimizer(), trainer_state, mine, arguments});
   result_.last_checkpoint = path;
-  rotate_checkpoints(options_.output_dir, options_.save_total_limit, run_.at.step, options_.load_best_model_at_end ? run_.best_step : -1);
+  rotate_checkpoints(options_.output_dir, options_.save_total_limit, run_.at.step,
+                     options_.load_best_model_at_end ? run_.best_step : -1);
   observer_->on_checkpoint(run_.at, path);
 }
 
@@ -304,7 +313,8 @@ void Trainer::summarise(std::int64_t first_step) {
   result_.samples_per_second = static_cast<double>(result_.samples) / result_.runtime;
   result_.samples = sampler_.count();
   result_.best_metric = run_.best_metric;
-  if (run_.best_step >= 0 && options_.load_best_model_at_end) result_.best_checkpoint = checkpoint_path(options_.output_dir, run_.best_step);
+  if (run_.best_step >= 0 && options_.load_best_model_at_end)
+    result_.best_checkpoint = checkpoint_path(options_.output_dir, run_.best_step);
   result_.log_history = std::move(run_.log_history);
 }
 

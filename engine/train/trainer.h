@@ -16,8 +16,8 @@ namespace bertx {
 
 class Trainer {
  public:
-  Trainer(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data, const TrainOptions& options,
-          TrainHook* hook, ProgressObserver* observer);
+  Trainer(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data,
+          const TrainOptions& options, TrainHook* hook, ProgressObserver* observer);
   TrainResult run();
 
  private:
@@ -59,7 +59,7 @@ class Trainer {
   std::optional<UpdateStep> step_;  ///< between begin and finish of the hook
   std::optional<TensorBoardWriter> tensorboard_;
 
-  std::int64_t epoch_ = -1;           ///< the one that order_ belongs to
+  std::int64_t epoch_ = -1;  ///< the one that order_ belongs to
   std::vector<std::int64_t> order_;
   UpdateResult last_;
   std::chrono::steady_clock::time_point begin_;

@@ -41,7 +41,8 @@ UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches
   }
   if (hook) {
     const double penalty = hook->after_backward(backend_, model_, state);
-    if (!std::isfinite(penalty)) fail(ErrorKind::numeric, "step ", step, ": the penalty of the compression is ", penalty);
+    if (!std::isfinite(penalty))
+      fail(ErrorKind::numeric, "step ", step, ": the penalty of the compression is ", penalty);
     result.loss += penalty;
   }
   result.gradient_norm = optimizer_.gradient_norm();

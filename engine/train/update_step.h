@@ -23,10 +23,11 @@ class UpdateStep {
 
   /// The update after `state.step` ones, with state.learning_rate. `batch(i)` is called for i in [0, micro_batches).
   /// Throws Error(numeric) before anything is updated when the loss or a gradient is not finite.
-  UpdateResult run(const TrainState& state, std::int64_t micro_batches,
-                   const std::function<Batch(std::int64_t)>& batch, TrainHook* hook);
+  UpdateResult run(const TrainState& state, std::int64_t micro_batches, const std::function<Batch(std::int64_t)>& batch,
+                   TrainHook* hook);
 
   Optimizer& optimizer() { return optimizer_; }
+  const Arena& arena() const { return arena_; }
 
  private:
   Backend& backend_;

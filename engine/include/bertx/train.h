@@ -46,15 +46,16 @@ struct TrainOptions {
   Evaluate eval_strategy = Evaluate::no;
   std::int64_t eval_steps = 0, save_steps = 0;  ///< 0: eval with logging_steps; no checkpoints before the end
   bool save_at_epoch = false;
-  std::int64_t save_total_limit = 0;  ///< 0: keep all. The best and the newest are never removed
-  bool load_best_model_at_end = false;  ///< every evaluation that is the best so far writes a checkpoint, too
+  std::int64_t save_total_limit = 0;           ///< 0: keep all. The best and the newest are never removed
+  bool load_best_model_at_end = false;         ///< every evaluation that is the best so far writes a checkpoint, too
   std::string metric_for_best_model = "loss";  ///< with or without "eval_"
   std::optional<bool> greater_is_better;       ///< empty: as higher_is_better() says
   /// A checkpoint directory (an unusable one is an Error), or "true", or a directory of checkpoints: the newest usable
   /// one there (of output_dir), unusable newer ones being skipped with a warning.
   std::optional<std::filesystem::path> resume_from_checkpoint;
-  bool overwrite_output_dir = false;  ///< a fresh start removes the checkpoints in output_dir; otherwise it refuses them
-  bool save_final_model = true;       ///< into output_dir, after TrainHook::finish
+  bool overwrite_output_dir =
+      false;                     ///< a fresh start removes the checkpoints in output_dir; otherwise it refuses them
+  bool save_final_model = true;  ///< into output_dir, after TrainHook::finish
   ExportForm final_form = ExportForm::native;
   bool tensorboard = false;  ///< event files under output_dir/runs
 };
@@ -77,10 +78,10 @@ std::optional<Schedule> find_schedule(std::string_view name);
 
 /// Where training stands; handed to hooks.
 struct TrainState {
-  std::int64_t step = 0;         ///< updates done
+  std::int64_t step = 0;  ///< updates done
   std::int64_t total_steps = 0;
   double epoch = 0;
-  double learning_rate = 0;      ///< of the update at hand
+  double learning_rate = 0;  ///< of the update at hand
 };
 
 /// How compression takes part in training. All calls come from the training thread, in the order of this list.
@@ -114,10 +115,10 @@ using Figures = std::vector<std::pair<std::string, double>>;
 // --- Evaluation -----------------------------------------------------------------------------------------------
 
 struct EvalOptions {
-  LabelKind kind = LabelKind::none;    ///< of the examples; none: predictions only
-  std::vector<std::string> metrics;    ///< empty: default_metrics(kind)
-  std::int32_t positive = 1;           ///< the class that F1 is about
-  std::int64_t batch_size = 8;         ///< sequences
+  LabelKind kind = LabelKind::none;  ///< of the examples; none: predictions only
+  std::vector<std::string> metrics;  ///< empty: default_metrics(kind)
+  std::int32_t positive = 1;         ///< the class that F1 is about
+  std::int64_t batch_size = 8;       ///< sequences
 };
 
 struct EvalResult {
@@ -182,10 +183,10 @@ struct TrainData {
 
 struct TrainResult {
   TrainState state;
-  int signal = 0;           ///< nonzero: stopped by this signal, after a checkpoint; finish() was not called
-  double train_loss = 0;    ///< mean over all steps, those before a resume included
-  double runtime = 0;       ///< seconds of this call
-  std::int64_t samples = 0;          ///< training examples
+  int signal = 0;            ///< nonzero: stopped by this signal, after a checkpoint; finish() was not called
+  double train_loss = 0;     ///< mean over all steps, those before a resume included
+  double runtime = 0;        ///< seconds of this call
+  std::int64_t samples = 0;  ///< training examples
   double samples_per_second = 0, steps_per_second = 0;
   std::optional<double> best_metric;
   std::filesystem::path best_checkpoint, last_checkpoint;  ///< empty: none
