@@ -31,7 +31,8 @@ void for_pieces(AttentionShape shape, Tensor starts, std::int64_t queries, const
     for (std::int64_t head = begin / blocks; item < end; ++head) {
       for (std::int64_t b = 0; b < sequences && item < end; ++b) {
         for (std::int64_t block = 0; block < blocks_of(b) && item < end; ++block, ++item) {
-          if (item >= begin) body(Piece{head, head * shape.head_dim, start[b], start[b + 1], start[b] + block * queries});
+          if (item >= begin)
+            body(Piece{head, head * shape.head_dim, start[b], start[b + 1], start[b] + block * queries});
         }
       }
     }
@@ -58,12 +59,20 @@ void CpuBackend::attention(AttentionShape shape, Tensor q, Tensor k, Tensor v, T
   if (shape.head_dim == 0) return;
   for_pieces(shape, starts, kernels.query_block, [&](const Piece& p) {
     const std::int64_t keys = p.last - p.first;
-    const cpu::AttentionBlock block{
-        const_at(q, p.row, p.query), const_at(k, p.row, p.first), const_at(v, p.row, p.first), shape.head_dim, keys,
-        std::min(kernels.query_block, p.last - p.query), score_scale(shape), cpu::dropout_mask(dropout),
-        p.head * q.cols + p.first, p.query, at(context, p.row, p.query),
-        log_sum_exp.empty() ? nullptr : at(log_sum_exp, p.head, p.query).data};
-    kernels.attention(block, cpu::scratch<float>(cpu::Scratch::kernel, kernels.attention_scratch(shape.head_dim, keys)));
+    const cpu::AttentionBlock block{const_at(q, p.row, p.query),
+                                    const_at(k, p.row, p.first),
+                                    const_at(v, p.row, p.first),
+                                    shape.head_dim,
+                                    keys,
+                                    std::min(kernels.query_block, p.last - p.query),
+                                    score_scale(shape),
+                                    cpu::dropout_mask(dropout),
+                                    p.head * q.cols + p.first,
+                                    p.query,
+                                    at(context, p.row, p.query),
+                                    log_sum_exp.empty() ? nullptr : at(log_sum_exp, p.head, p.query).data};
+    kernels.attention(block,
+                      cpu::scratch<float>(cpu::Scratch::kernel, kernels.attention_scratch(shape.head_dim, keys)));
   });
 }
 
@@ -74,12 +83,21 @@ void CpuBackend::attention_grad(AttentionShape shape, Tensor q, Tensor k, Tensor
   if (shape.head_dim == 0) return;
   for_pieces(shape, starts, 0, [&](const Piece& p) {
     const std::int64_t tokens = p.last - p.first;
-    const cpu::AttentionGradBlock block{
-        const_at(q, p.row, p.first), const_at(k, p.row, p.first), const_at(v, p.row, p.first),
-        const_at(context, p.row, p.first), const_at(dcontext, p.row, p.first),
-        const_at(log_sum_exp, p.head, p.first).data, shape.head_dim, tokens, score_scale(shape),
-        cpu::dropout_mask(dropout), p.head * q.cols + p.first, p.first, at(dq, p.row, p.first), at(dk, p.row, p.first),
-        at(dv, p.row, p.first)};
+    const cpu::AttentionGradBlock block{const_at(q, p.row, p.first),
+                                        const_at(k, p.row, p.first),
+                                        const_at(v, p.row, p.first),
+                                        const_at(context, p.row, p.first),
+                                        const_at(dcontext, p.row, p.first),
+                                        const_at(log_sum_exp, p.head, p.first).data,
+                                        shape.head_dim,
+                                        tokens,
+                                        score_scale(shape),
+                                        cpu::dropout_mask(dropout),
+                                        p.head * q.cols + p.first,
+                                        p.first,
+                                        at(dq, p.row, p.first),
+                                        at(dk, p.row, p.first),
+                                        at(dv, p.row, p.first)};
     kernels.attention_grad(
         block, cpu::scratch<float>(cpu::Scratch::kernel, kernels.attention_grad_scratch(shape.head_dim, tokens)));
   });

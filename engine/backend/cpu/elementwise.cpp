@@ -21,8 +21,9 @@ cpu::Pointwise pointwise(Activation activation) {
 template <class Body>
 void for_rows(Tensor x, const Body& body) {
   if (x.cols == 0) return;
-  sparse::parallel_ranges(x.rows, cpu::row_grain(x.cols),
-                          [&](std::int64_t first, std::int64_t last) { body(cpu::Range{first, last}); });
+  sparse::parallel_ranges(x.rows, cpu::row_grain(x.cols), [&](std::int64_t first, std::int64_t last) {
+    body(cpu::Range{first, last});
+  });
 }
 
 }  // namespace

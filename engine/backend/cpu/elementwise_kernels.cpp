@@ -6,9 +6,9 @@
 namespace bertx::cpu::BERTX_ISA_NAMESPACE {
 namespace {
 
-constexpr float kTanhScale = 0.7978845608028654f;    // sqrt(2 / pi), of the tanh form of gelu
+constexpr float kTanhScale = 0.7978845608028654f;  // sqrt(2 / pi), of the tanh form of gelu
 constexpr float kTanhCubic = 0.044715f;
-constexpr float kBellScale = 0.3989422804014327f;    // 1 / sqrt(2 pi)
+constexpr float kBellScale = 0.3989422804014327f;  // 1 / sqrt(2 pi)
 
 struct None {
   static BERTX_INLINE Vector value(Vector x) { return x; }

@@ -32,11 +32,11 @@ struct DropoutMask {
 struct AttentionBlock {
   ConstMatrix q, k, v;  ///< at the head's first feature; q at the block's first query, k and v at the first key
   int64_t head_dim, keys, queries;
-  float scale;          ///< of the scores
+  float scale;  ///< of the scores
   DropoutMask dropout;
   int64_t mask_row, mask_column;  ///< where the first key and the first query stand in the dropout's matrix
-  Matrix context;       ///< at the first query
-  float* log_sum_exp;   ///< at the first query, or null
+  Matrix context;                 ///< at the first query
+  float* log_sum_exp;             ///< at the first query, or null
 };
 
 /// One head of one sequence: q, k, v, gradients and context at the head's first feature and the sequence's first token.
@@ -53,13 +53,13 @@ struct AttentionGradBlock {
 /// Element-wise constants of one AdamW update; see the kernel for the formula.
 struct AdamWFactors {
   float gradient_scale, beta1, beta2, one_minus_beta1, one_minus_beta2;
-  float decay;          ///< what the weight is multiplied by first
-  float rate;           ///< learning rate over the first bias correction
-  float root_scale;     ///< 1 / sqrt(second bias correction)
+  float decay;       ///< what the weight is multiplied by first
+  float rate;        ///< learning rate over the first bias correction
+  float root_scale;  ///< 1 / sqrt(second bias correction)
   float eps;
 };
 
-// ---- elementwise_kernels.cpp: rows of [F, T] ---------------------------------------------------------------------
+// ---- elementwise_kernels.cpp: rows of [F, T] ----
 using BiasActivation = void(Matrix x, const float* bias, Pointwise kind, Matrix y, Range rows, int64_t cols);
 using ActivationGrad = void(ConstMatrix x, Pointwise kind, ConstMatrix dy, Matrix dx, Range rows, int64_t cols);
 /// out[row] += Σ dy[row, :]
@@ -72,7 +72,7 @@ using Add = void(ConstMatrix x, Matrix y, Range rows, int64_t cols);
 /// Σ a·b over the rows and `cols` columns
 using Dot = double(ConstMatrix a, ConstMatrix b, Range rows, int64_t cols);
 
-// ---- normalization_kernels.cpp: tokens `cols` of [F, T] ------------------------------------------------------------
+// ---- normalization_kernels.cpp: tokens `cols` of [F, T] ----
 using LayerNorm = void(ConstMatrix x, const float* gamma, const float* beta, double eps, Matrix y, float* mean,
                        float* rstd, int64_t features, Range cols);
 using LayerNormGrad = void(ConstMatrix x, const float* gamma, const float* mean, const float* rstd, ConstMatrix dy,
@@ -81,26 +81,26 @@ using LayerNormGrad = void(ConstMatrix x, const float* gamma, const float* mean,
 using LayerNormParamGrad = void(ConstMatrix x, const float* mean, const float* rstd, ConstMatrix dy, float* dgamma,
                                 float* dbeta, Range rows, int64_t cols);
 
-// ---- attention_kernels.cpp, attention_grad_kernels.cpp -------------------------------------------------------------
+// ---- attention_kernels.cpp, attention_grad_kernels.cpp ----
 using ScratchSize = int64_t(int64_t head_dim, int64_t keys);  ///< in floats
 using Attention = void(const AttentionBlock& block, float* scratch);
 using AttentionGrad = void(const AttentionGradBlock& block, float* scratch);
 
-// ---- embedding_kernels.cpp: features of `lanes` a block --------------------------------------------------------------
+// ---- embedding_kernels.cpp: features of `lanes` a block ----
 /// x[features, t] = word[t] + position[t] + type[t], the pointers being rows of tables; t < tokens <= lanes
 using Embed = void(const float* const* word, const float* const* position, const float* const* type, int64_t tokens,
                    Range features, Matrix x);
 /// rows[t][features] += dx[features, t] in the order of t; t < tokens <= lanes
 using EmbedGrad = void(ConstMatrix dx, int64_t tokens, Range features, float* const* rows);
 
-// ---- loss_kernels.cpp: tokens `cols` of logits [C, N] ----------------------------------------------------------------
+// ---- loss_kernels.cpp: tokens `cols` of logits [C, N] ----
 /// largest[n] and sum[n] = Σ_c exp(logit[c, n] - largest[n])
 using SoftmaxSums = void(ConstMatrix logits, int64_t classes, Range cols, float* largest, double* sum);
 /// dlogits[c, n] = factor[n] * exp(logit[c, n] - log_sum[n]); the label's -factor is the caller's
 using SoftmaxGrad = void(ConstMatrix logits, int64_t classes, Range cols, const float* log_sum, const float* factor,
                          Matrix dlogits);
 
-// ---- optimizer_kernels.cpp: `count` elements one after the other -----------------------------------------------------
+// ---- optimizer_kernels.cpp: `count` elements one after the other ----
 using AdamW = void(const AdamWFactors& factors, float* value, const float* gradient, float* first, float* second,
                    int64_t count);
 using SumOfSquares = double(const float* x, int64_t count);
@@ -139,32 +139,32 @@ struct Kernels {
   SigmoidPenalty* sigmoid_penalty;
 };
 
-#define BERTX_DECLARE_KERNELS(isa)            \
-  namespace isa {                             \
-  extern const int64_t query_block;           \
-  BiasActivation bias_activation;             \
-  ActivationGrad activation_grad;             \
-  RowSums row_sums;                           \
-  BiasDropoutResidual bias_dropout_residual;  \
-  ApplyDropout apply_dropout;                 \
-  Add add;                                    \
-  Dot dot;                                    \
-  LayerNorm layer_norm;                       \
-  LayerNormGrad layer_norm_grad;              \
-  LayerNormParamGrad layer_norm_param_grad;   \
-  ScratchSize attention_scratch;              \
-  Attention attention;                        \
-  ScratchSize attention_grad_scratch;         \
-  AttentionGrad attention_grad;               \
-  Embed embed;                                \
-  EmbedGrad embed_grad;                       \
-  SoftmaxSums softmax_sums;                   \
-  SoftmaxGrad softmax_grad;                   \
-  AdamW adamw;                                \
-  SumOfSquares sum_of_squares;                \
-  MaskApply mask_apply;                       \
-  MaskGrad mask_grad;                         \
-  SigmoidPenalty sigmoid_penalty;             \
+#define BERTX_DECLARE_KERNELS(isa)           \
+  namespace isa {                            \
+  extern const int64_t query_block;          \
+  BiasActivation bias_activation;            \
+  ActivationGrad activation_grad;            \
+  RowSums row_sums;                          \
+  BiasDropoutResidual bias_dropout_residual; \
+  ApplyDropout apply_dropout;                \
+  Add add;                                   \
+  Dot dot;                                   \
+  LayerNorm layer_norm;                      \
+  LayerNormGrad layer_norm_grad;             \
+  LayerNormParamGrad layer_norm_param_grad;  \
+  ScratchSize attention_scratch;             \
+  Attention attention;                       \
+  ScratchSize attention_grad_scratch;        \
+  AttentionGrad attention_grad;              \
+  Embed embed;                               \
+  EmbedGrad embed_grad;                      \
+  SoftmaxSums softmax_sums;                  \
+  SoftmaxGrad softmax_grad;                  \
+  AdamW adamw;                               \
+  SumOfSquares sum_of_squares;               \
+  MaskApply mask_apply;                      \
+  MaskGrad mask_grad;                        \
+  SigmoidPenalty sigmoid_penalty;            \
   }
 BERTX_DECLARE_KERNELS(portable)
 BERTX_DECLARE_KERNELS(avx2)

@@ -30,9 +30,8 @@ double CpuBackend::cross_entropy(Tensor logits, Tensor labels, double scale, Ten
                               body(cpu::Range{first * lanes, std::min(last * lanes, n)});
                             });
   };
-  for_tokens([&](cpu::Range cols) {
-    kernels.softmax_sums(cpu::const_matrix(logits), logits.rows, cols, largest, sum);
-  });
+  for_tokens(
+      [&](cpu::Range cols) { kernels.softmax_sums(cpu::const_matrix(logits), logits.rows, cols, largest, sum); });
   double loss = 0;
   for (std::int64_t t = 0; t < n; ++t) {
     const bool counts = label[t] != kIgnored;
@@ -89,7 +88,8 @@ double CpuBackend::mean_squared_error(Tensor logits, Tensor targets, double scal
   double loss = 0;
   for (std::int64_t i = 0; i < logits.rows; ++i) {
     for (std::int64_t j = 0; j < logits.cols; ++j) {
-      const double difference = static_cast<double>(element(logits, i, j)) - static_cast<double>(element(targets, i, j));
+      const double difference =
+          static_cast<double>(element(logits, i, j)) - static_cast<double>(element(targets, i, j));
       loss += difference * difference / count;
       if (!dlogits.empty()) element(dlogits, i, j) = static_cast<float>(scale * 2 * difference / count);
     }

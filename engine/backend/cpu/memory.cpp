@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "backend/cpu/cpu.h"
@@ -38,20 +39,27 @@ Buffer CpuBackend::allocate(std::size_t bytes) { return allocate_host(bytes); }
 void CpuBackend::upload(Tensor host, Tensor device) { convert_host(host, device); }
 void CpuBackend::download(Tensor device, Tensor host) { convert_host(device, host); }
 
-// Gradients are cleared each step, all parameters of the model: worth all threads.
+// Gradients are cleared each step, all parameters of the model: worth all threads, and memset, which does not read
+// what it overwrites.
 void CpuBackend::fill(Tensor x, double value) {
   if (x.dtype != DType::f32) return fill_host(x, value);
   const float number = static_cast<float>(value);
-  if (x.contiguous()) x = view(x.data, 1, x.size(), DType::f32);
-  const bool by_rows = x.rows > 1;
-  const std::int64_t count = by_rows ? x.rows : x.cols;
-  sparse::parallel_ranges(count, by_rows ? cpu::row_grain(x.cols) : cpu::kThreadElements,
-                          [&](std::int64_t first, std::int64_t last) {
-                            if (!by_rows) return void(std::fill(x.as<float>() + first, x.as<float>() + last, number));
-                            for (std::int64_t i = first; i < last; ++i) {
-                              std::fill_n(x.as<float>() + i * x.stride, x.cols, number);
-                            }
-                          });
+  const auto fill_run = [&](float* first, std::int64_t count) {
+    if (std::bit_cast<std::uint32_t>(number) == 0) {
+      std::memset(first, 0, static_cast<std::size_t>(count) * sizeof(float));
+    } else {
+      std::fill_n(first, count, number);
+    }
+  };
+  if (x.contiguous()) {
+    sparse::parallel_ranges(x.size(), cpu::kThreadElements, [&](std::int64_t first, std::int64_t last) {
+      fill_run(x.as<float>() + first, last - first);
+    });
+  } else {
+    sparse::parallel_ranges(x.rows, cpu::row_grain(x.cols), [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) fill_run(x.as<float>() + i * x.stride, x.cols);
+    });
+  }
 }
 
 void CpuBackend::copy(Tensor from, Tensor to) {

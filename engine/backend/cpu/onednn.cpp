@@ -25,7 +25,7 @@ namespace bertx::cpu {
 
 namespace {
 
-constexpr std::int64_t kNarrow = 64;       // up to so many columns a primitive is used
+constexpr std::int64_t kNarrow = 64;  // up to so many columns a primitive is used
 constexpr std::int64_t kRound = 16;
 constexpr std::size_t kCacheEntries = 256;  // a model has about four shapes; times the narrow widths in use
 
@@ -62,8 +62,7 @@ Product create(const Key& key) {
     attributes.set_post_ops(sum);
   }
 #if DNNL_VERSION_MAJOR >= 3
-  product.primitive =
-      dnnl::matmul(dnnl::matmul::primitive_desc(engine(), product.a, product.b, product.c, attributes));
+  product.primitive = dnnl::matmul(dnnl::matmul::primitive_desc(engine(), product.a, product.b, product.c, attributes));
 #else
   product.primitive = dnnl::matmul(
       dnnl::matmul::primitive_desc(dnnl::matmul::desc(product.a, product.b, product.c), attributes, engine()));
@@ -136,9 +135,8 @@ void dense_product(std::int64_t m, std::int64_t n, std::int64_t k, Factor a, Fac
     const std::int64_t cols = n > 1 && rounded <= writable_cols ? rounded : n;
     return run_primitive({m, cols, k, a.stride, b.stride, ldc, a.transposed, b.transposed, add}, a, b, c);
   }
-  const dnnl_status_t status =
-      dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data, a.stride, b.data, b.stride,
-                 add ? 1.0f : 0.0f, c, ldc);
+  const dnnl_status_t status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data,
+                                          a.stride, b.data, b.stride, add ? 1.0f : 0.0f, c, ldc);
   if (status != dnnl_success) report(status, m, n, k);
 }
 

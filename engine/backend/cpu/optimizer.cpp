@@ -107,12 +107,15 @@ void CpuBackend::adamw(const AdamWStep& step, std::span<const AdamWItem> items) 
   };
   for_units(items, size, [&](const AdamWItem& item, std::int64_t first, std::int64_t count, std::int64_t) {
     const double rate = step.learning_rate * item.learning_rate_factor;
-    const cpu::AdamWFactors factors{static_cast<float>(step.gradient_scale), static_cast<float>(step.beta1),
-                                    static_cast<float>(step.beta2), static_cast<float>(1 - step.beta1),
+    const cpu::AdamWFactors factors{static_cast<float>(step.gradient_scale),
+                                    static_cast<float>(step.beta1),
+                                    static_cast<float>(step.beta2),
+                                    static_cast<float>(1 - step.beta1),
                                     static_cast<float>(1 - step.beta2),
                                     static_cast<float>(1 - rate * item.weight_decay),
                                     static_cast<float>(rate / correction1),
-                                    static_cast<float>(1 / std::sqrt(correction2)), static_cast<float>(step.eps)};
+                                    static_cast<float>(1 / std::sqrt(correction2)),
+                                    static_cast<float>(step.eps)};
     kernel(factors, item.value.as<float>() + first, item.gradient.as<float>() + first,
            item.first_moment.as<float>() + first, item.second_moment.as<float>() + first, count);
   });

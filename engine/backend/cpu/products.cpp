@@ -13,9 +13,7 @@ namespace {
 
 /// How far the columns of an activation may be read and written: its stride where it is a whole activation of an
 /// arena; a range of columns has neighbours instead of scratch behind it.
-std::int64_t columns_with_scratch(Tensor x) {
-  return x.stride == row_stride(x.cols, DType::f32) ? x.stride : x.cols;
-}
+std::int64_t columns_with_scratch(Tensor x) { return x.stride == row_stride(x.cols, DType::f32) ? x.stride : x.cols; }
 
 sparse::CsrView<float> csr_view(const CsrPattern& pattern, Tensor values) {
   return {pattern.rows, pattern.cols, pattern.row_start.as<std::int32_t>(), pattern.columns.as<std::int32_t>(),
@@ -67,8 +65,7 @@ void CpuBackend::spmm_transposed(const CsrPattern& pattern, Tensor values, Tenso
 
 // dvalues [1, nnz] += the entries of dY [rows, T] Xᵀ [T, cols] on the pattern
 void CpuBackend::sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) {
-  sparse::sddmm(csr_view(pattern, {}), dy.as<float>(), dy.stride, x.as<float>(), x.stride, x.cols,
-                dvalues.as<float>());
+  sparse::sddmm(csr_view(pattern, {}), dy.as<float>(), dy.stride, x.as<float>(), x.stride, x.cols, dvalues.as<float>());
 }
 
 // oneDNN gains nothing by packed weights (onednn.cpp has the figures).

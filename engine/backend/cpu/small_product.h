@@ -84,7 +84,9 @@ void product(Operand a, int64_t rows, const float* b, int64_t ldb, int64_t steps
     switch (vectors < kMostVectors ? vectors : kMostVectors) {
       case 1: product_rows<1>(a, rows, b + first, ldb, steps, part); break;
       case 2: product_rows<2>(a, rows, b + first, ldb, steps, part); break;
-      case 3: if constexpr (kMostVectors > 2) product_rows<3>(a, rows, b + first, ldb, steps, part); break;
+      case 3:
+        if constexpr (kMostVectors > 2) product_rows<3>(a, rows, b + first, ldb, steps, part);
+        break;
       default: product_rows<kMostVectors>(a, rows, b + first, ldb, steps, part); break;
     }
   }
@@ -94,7 +96,8 @@ void product(Operand a, int64_t rows, const float* b, int64_t ldb, int64_t steps
 BERTX_INLINE void pack(const float* from, int64_t stride, int64_t rows, int64_t cols, float factor, float* to,
                        int64_t width) {
   for (int64_t i = 0; i < rows; ++i) {
-    for_vectors(cols, [&](auto access, int64_t t) { store(to + i * width + t, factor * access.load(from + i * stride + t)); });
+    for_vectors(
+        cols, [&](auto access, int64_t t) { store(to + i * width + t, factor * access.load(from + i * stride + t)); });
   }
 }
 
