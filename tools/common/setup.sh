@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034
 # Shared by quickstart and test: missing system packages, and the build. Sourced, not run.
 
-say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+# A heading; bold on a terminal.
+say() { if [ -t 1 ]; then printf '\n\033[1m== %s\033[0m\n' "$*"; else printf '\n== %s\n' "$*"; fi; }
 die() { printf '%s: error: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 
 # Names of the given packages that dpkg does not have.
