@@ -73,7 +73,7 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
                          testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads", "few_heads"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
   Model model = tiny("shared");

@@ -64,7 +64,7 @@ TEST_P(HeadGradient, NoticesAPlantedError) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Heads, HeadGradient, testing::ValuesIn(test::tiny_heads()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 // ---- representations ------------------------------------------------------------------------------------------------
 
@@ -81,7 +81,7 @@ TEST_P(KindGradient, AgreesWithCentralDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, KindGradient,
                          testing::Values("masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads", "few_heads"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& test) { return test.param; });
 
 // ---- tied weights and scores --------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ struct Recipe {
   std::int64_t mask_interval = 10;   ///< steps between two rankings; soft movement compares at every step
   double learning_rate = 5e-5;       ///< of the weights, as the trainer has it
   double score_learning_rate = 1e-2; ///< movement: peak rate of the scores, on the trainer's schedule
-  std::optional<double> regularization;  ///< soft movement: λ by hand instead of steering
+  std::optional<double> regularization = std::nullopt;  ///< soft movement: λ by hand instead of steering
   double threshold = 0.1;            ///< soft movement: final τ
   double heads_per_round = 0.1;      ///< heads: share of all heads removed between two estimates of importance
   std::int64_t importance_samples = 2048;  ///< heads: at most so many training examples
