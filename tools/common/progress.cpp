@@ -69,11 +69,12 @@ void ProgressBar::update(std::int64_t done, const std::string& figures) {
 std::string figures_text(const Figures& figures) {
   std::string out;
   for (auto [name, value] : figures) {
-    if (name.ends_with("runtime") || name.find("per_second") != std::string::npos || name.ends_with("_samples"))
-      continue;
+    const bool of_the_run = name == "step" || name == "total_flos" || name.ends_with("runtime") ||
+                            name.ends_with("_samples") || name.find("per_second") != std::string::npos;
+    if (of_the_run) continue;
     if (name.starts_with("eval_")) name.erase(0, 5);
     const std::string number = value != 0 && std::abs(value) < 1e-3 ? number_text(static_cast<float>(value))
-                                                                    : fixed(value, name == "step" ? 0 : 4);
+                                                                    : fixed(value, name == "epoch" ? 2 : 4);
     out += (out.empty() ? "" : ", ") + name + " " + number;
   }
   return out;
