@@ -123,6 +123,10 @@ std::vector<Variant> sparse_variants(Backend& backend, Model& base, const std::v
     sparse.refresh(backend);
     out.push_back(finished(backend, std::move(sparse)));
     out.back().same_numbers_as = twin_index;
+    // The share that was asked for, where whole weights allow it: scripts look rows up by it.
+    for (std::size_t v : {out.size() - 2, out.size() - 1}) {
+      if (std::fabs(out[v].sparsity - sparsity) < 1e-3) out[v].sparsity = sparsity;
+    }
   }
   return out;
 }
