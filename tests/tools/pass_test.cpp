@@ -108,6 +108,29 @@ TEST_F(ToolsTest, TestFilesArePredicted) {
   EXPECT_EQ(read_all(place / "out/predict_results_train.txt"), "index\tprediction\n0\tpositive\n1\tnegative\n");
 }
 
+TEST_F(ToolsTest, AGlueTaskByName) {
+  std::string train = "sentence\tlabel\n", test = "index\tsentence\n";
+  for (int i = 0; i < 48; ++i) train += i % 2 ? "a lovely play\t1\n" : "the story was dull\t0\n";
+  for (int i = 0; i < 4; ++i) test += std::to_string(i) + (i % 2 ? "\ta lovely play\n" : "\tthe story was dull\n");
+  write_all(place / "glue/SST-2/train.tsv", train);
+  write_all(place / "glue/SST-2/dev.tsv", train);
+  write_all(place / "glue/SST-2/test.tsv", test);
+  const std::string out = (place / "out").string(), data = (place / "glue").string();
+  const Outcome trained = bertx({"train", "--model", model, "--task_name", "sst2", "--data_dir", data, "--output_dir",
+                                 out, "--do_train", "--do_eval", "--do_predict", "--learning_rate", "2e-3",
+                                 "--num_train_epochs", "5", "--max_eval_samples", "30"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const Outcome eval = bertx({"eval", "--model", out, "--task_name", "SST-2", "--data_dir", data, "--json"});
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  EXPECT_EQ(eval.json()["eval_accuracy"], 1.0);
+  EXPECT_EQ(eval.json()["eval_samples"], 48);
+  EXPECT_EQ(figure(out + "/eval_results.json", "eval_samples"), 30);
+  const std::string predictions = read_all(out + "/predict_results_sst2.txt");
+  EXPECT_EQ(std::count(predictions.begin(), predictions.end(), '\n'), 5) << predictions;
+  const Json config = Json::parse(read_all(out + "/config.json"));
+  EXPECT_HAS(predictions, "1\t" + config["id2label"]["1"].get<std::string>());
+}
+
 TEST_F(ToolsTest, RegressionAndMultiLabelData) {
   std::string numbers = "text,label\n", sets;
   for (int i = 0; i < 32; ++i) {
