@@ -10,6 +10,9 @@ find_package(nlohmann_json 3.9 REQUIRED)
 
 add_library(bertx_options INTERFACE)
 target_compile_options(bertx_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-unknown-pragmas)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(bertx_options INTERFACE -Wno-restrict)  # false alarms in std::string of GCC 12
+endif()
 if(BERTX_WERROR)
   target_compile_options(bertx_options INTERFACE -Werror)
 endif()

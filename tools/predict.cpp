@@ -94,7 +94,8 @@ int predict_command(const Arguments& arguments) {
   TextLines lines;
   while (lines.read(reader, static_cast<std::size_t>(options.batch_size), Pairs::allowed)) {
     const auto encodings = tokenizer.encode_batch(lines.views(), static_cast<int>(max_length), 1);
-    const std::vector<float> logits = classifier.logits(encodings);  // [texts, labels]
+    const std::vector<float> logits =  // [texts, labels]
+        blame_weights(*backend, model, directory, [&] { return classifier.logits(encodings); });
     const std::size_t labels = logits.size() / encodings.size();
     for (std::size_t i = 0; i < encodings.size(); ++i) {
       out.line(json_of(model.config, std::span(logits).subspan(i * labels, labels),

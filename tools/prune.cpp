@@ -105,6 +105,7 @@ Setup prepare_one_shot(PruneFlags& prune) {
   check_output_directory(train.output_dir, setup.directory);
   setup.tokenizer = Tokenizer::load(setup.directory);
   setup.model = load_model(*setup.backend, setup.directory);
+  require_finite(*setup.backend, *setup.model, setup.directory.string());
   if (!train.data.validation_file.empty()) {
     require_classifier(setup.model->config, setup.directory);
     fit_length(train.data, train.max_seq_length_given, setup.model->config);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bertx/arena.h"
+#include "bertx/error.h"
 #include "bertx/model.h"
 #include "bertx/tokenizer.h"
 
@@ -15,6 +16,17 @@ namespace bertx::tools {
 /// Throws Error(bad_input) where the directory holds a model without a sequence classification head.
 void require_classifier(const Config& config, const std::filesystem::path& directory);
 Model load_classifier(Backend& backend, const std::filesystem::path& directory);
+
+/// Calls run(); where a number that is not finite ends it, says which weight of the model is to blame, if one is.
+template <class Run>
+auto blame_weights(Backend& backend, Model& model, const std::filesystem::path& directory, const Run& run) {
+  try {
+    return run();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::numeric) require_finite(backend, model, directory.string());
+    throw;
+  }
+}
 
 /// Runs ragged batches; keeps its memory from one to the next.
 class Classifier {

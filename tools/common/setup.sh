@@ -35,7 +35,7 @@ install_packages() {
 }
 
 BUILD_PACKAGES="g++ cmake ninja-build pkg-config libdnnl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev"
-TEST_PACKAGES="libgtest-dev"
+TEST_PACKAGES="libgtest-dev python3-numpy"
 
 # A generator for a directory that has none yet; one that has keeps its own.
 generator_of() {

@@ -125,6 +125,7 @@ Model load_for(Backend& backend, const std::filesystem::path& directory, const C
   if (fits) options = {};
   LoadReport report;
   Model model = load_model(backend, directory, options, &report);
+  require_finite(backend, model, directory.string());
   if (fits) {
     model.config.problem = model.head.problem = problem_of(data.kind);
     model.config.problem_is_stated = true;

@@ -79,7 +79,7 @@ inline Matrix matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 inline ConstMatrix const_matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 /// A vector over features or tokens; null where the tensor is empty.
 inline float* vector(Tensor x) {
-  assert(x.empty() || (x.rows == 1 || x.cols == 1) && x.contiguous());
+  assert(x.empty() || ((x.rows == 1 || x.cols == 1) && x.contiguous()));
   return x.as<float>();
 }
 

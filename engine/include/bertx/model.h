@@ -103,6 +103,10 @@ struct LoadReport {
 Model load_model(Backend& backend, const std::filesystem::path& directory, const LoadOptions& options = {},
                  LoadReport* report = nullptr);
 
+/// Loading looks at no weight, so that a mapped file is not read before it is used. This does: throws Error(bad_input)
+/// that names `where` and the first tensor with a NaN or infinity.
+void require_finite(Backend& backend, Model& model, const std::string& where);
+
 enum class ExportForm { native, dense };
 /// Writes config.json and model.safetensors into an existing directory. native: every weight in its own kind; dense: a
 /// plain Hugging Face directory with exact zeros, that transformers loads.
