@@ -56,12 +56,15 @@ void split_rows(std::int64_t most_parts, std::int64_t multiply_adds, const Work&
 }
 
 /// Calls work(first_block, last_block, part, parts) in parallel so that every part of the rows meets every block
-/// once: threads share out the blocks where these divide well, else the rows.
+/// once. Threads share out the rows: each then streams its own part of the weights, which stays in its cache from one
+/// block to the next (two threads, 768x768 to 3072x768 at 10 %, 128 tokens: 132-135 GFLOP/s, against 97-103 when they
+/// share out the blocks). Only where the rows have fewer parts than there are threads do they share out the blocks.
 template <class Work>
 void split_work(std::int64_t blocks, std::int64_t most_parts, std::int64_t multiply_adds, const Work& work) {
   const std::int64_t threads = worthwhile_threads(multiply_adds);
-  if (blocks % threads == 0 || blocks >= 4 * threads) {
-    parallel_ranges(blocks, blocks / threads, [&](std::int64_t first, std::int64_t last) { work(first, last, 0, 1); });
+  if (most_parts < threads && most_parts < blocks) {
+    parallel_ranges(blocks, (blocks + threads - 1) / threads,
+                    [&](std::int64_t first, std::int64_t last) { work(first, last, 0, 1); });
   } else {
     split_rows(most_parts, multiply_adds, [&](std::int64_t part, std::int64_t parts) { work(0, blocks, part, parts); });
   }
