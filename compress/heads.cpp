@@ -67,7 +67,8 @@ std::vector<HeadPlace> ranked_heads(const std::vector<std::vector<double>>& impo
       all.push_back({layer, head, norm > 0 ? importance[layer][head] / std::sqrt(norm) : 0.0});
     }
   }
-  std::stable_sort(all.begin(), all.end(), [](const HeadPlace& a, const HeadPlace& b) { return a.importance < b.importance; });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const HeadPlace& a, const HeadPlace& b) { return a.importance < b.importance; });
   return all;
 }
 
@@ -80,7 +81,9 @@ class Heads final : public TrainHook {
     heads_now(backend, model, recipe_, calibration_);
     left_ = head_count(model);
   }
-  std::vector<std::pair<std::string, double>> figures() const override { return {{"heads", static_cast<double>(left_)}}; }
+  std::vector<std::pair<std::string, double>> figures() const override {
+    return {{"heads", static_cast<double>(left_)}};
+  }
 
  private:
   Recipe recipe_;
@@ -138,7 +141,8 @@ void keep_heads(Backend& backend, Model& model, const std::vector<std::vector<bo
       if (keep[i][h]) blocks.push_back(static_cast<std::int64_t>(h));
     }
     if (static_cast<std::int64_t>(blocks.size()) == layer.shape.heads) continue;
-    for (Linear* linear : {&layer.query, &layer.key, &layer.value}) keep_rows(backend, *linear, blocks, layer.shape.head_dim);
+    for (Linear* linear : {&layer.query, &layer.key, &layer.value})
+      keep_rows(backend, *linear, blocks, layer.shape.head_dim);
     layer.attention_output.weight = cut(backend, *layer.attention_output.weight, blocks, layer.shape.head_dim, false);
     layer.shape.heads = static_cast<std::int64_t>(blocks.size());
     model.config.layers[i].heads = layer.shape.heads;
@@ -149,7 +153,8 @@ void heads_now(Backend& backend, Model& model, const Recipe& recipe, const Calib
   const std::int64_t full = model.config.heads * static_cast<std::int64_t>(model.layers.size());
   const auto target = full - static_cast<std::int64_t>(std::llround(recipe.sparsity * static_cast<double>(full)));
   const auto round = std::max<std::int64_t>(1, std::llround(recipe.heads_per_round * static_cast<double>(full)));
-  const auto samples = std::min<std::size_t>(calibration.examples.size(), static_cast<std::size_t>(recipe.importance_samples));
+  const auto samples =
+      std::min<std::size_t>(calibration.examples.size(), static_cast<std::size_t>(recipe.importance_samples));
   const Calibration used{calibration.examples.first(samples), calibration.kind};
   model.drop_gradients();  // only the gates' gradients are wanted
   for (std::int64_t left = head_count(model); left > target; left = head_count(model)) {

@@ -60,7 +60,8 @@ class HostMask {
 
 }  // namespace
 
-void change_mask(Backend& backend, MaskedWeight& weight, const std::function<void(std::uint8_t*, std::int64_t)>& change) {
+void change_mask(Backend& backend, MaskedWeight& weight,
+                 const std::function<void(std::uint8_t*, std::int64_t)>& change) {
   HostMask mask(backend, weight);
   change(mask.data(), weight.mask().tensor.size());
   mask.store();
@@ -72,7 +73,8 @@ void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Ke
   std::vector<Ranked> parts;
   std::int64_t total = 0;
   for (const MaskedMatrix& matrix : masked_matrices(model)) {
-    const Tensor source = key == Key::magnitude ? matrix.weight->parameter()->tensor() : matrix.weight->scores()->tensor();
+    const Tensor source =
+        key == Key::magnitude ? matrix.weight->parameter()->tensor() : matrix.weight->scores()->tensor();
     keys.emplace_back(backend, source);
     masks.emplace_back(backend, *matrix.weight);
     parts.push_back({keys.back().data(), masks.back().data(), source.size()});
@@ -116,7 +118,8 @@ void mask_weights(Backend& backend, Model& model, bool with_scores) {
         csr->materialize(backend, w->tensor());
         masked = std::make_shared<MaskedWeight>(backend, std::move(w), with_scores);
       } else {
-        fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(), ", expected dense or csr to prune");
+        fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(),
+             ", expected dense or csr to prune");
       }
     }
     linear.weight = masked;

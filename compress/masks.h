@@ -29,7 +29,8 @@ class HostFloats {
 };
 
 /// Calls change(mask on the host, size), then brings the mask to the backend and refreshes the weight.
-void change_mask(Backend& backend, MaskedWeight& weight, const std::function<void(std::uint8_t* mask, std::int64_t)>& change);
+void change_mask(Backend& backend, MaskedWeight& weight,
+                 const std::function<void(std::uint8_t* mask, std::int64_t)>& change);
 
 /// Keeps int(kept · n) entries by their keys: magnitudes of weights, or scores; per matrix or over all.
 void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Key key);

@@ -1,9 +1,10 @@
 // The table of methods: to add one, write its file and a row here.
+#include "methods.h"
+
 #include <algorithm>
 #include <array>
 
 #include "bertx/error.h"
-#include "methods.h"
 
 namespace bertx::compress {
 namespace {
@@ -17,15 +18,20 @@ struct Row {
 constexpr std::array<Row, 4> table{{
     {{"magnitude", "zeros the smallest weights, at once or gradually during training", "1510.00149, 1710.01878",
       Training::optional, false},
-     make_magnitude, magnitude_now},
+     make_magnitude,
+     magnitude_now},
     {{"movement", "keeps the weights that move away from zero while fine-tuning (hard, top-k)", "2005.07683",
       Training::always, true},
-     make_movement, nullptr},
+     make_movement,
+     nullptr},
     {{"soft_movement", "the same by a threshold on the scores; the sparsity follows from a penalty", "2005.07683",
       Training::always, true},
-     make_soft_movement, nullptr},
-    {{"heads", "cuts out the attention heads whose gates matter least to the loss", "1905.10650", Training::optional, true},
-     make_heads, heads_now},
+     make_soft_movement,
+     nullptr},
+    {{"heads", "cuts out the attention heads whose gates matter least to the loss", "1905.10650", Training::optional,
+      true},
+     make_heads,
+     heads_now},
 }};
 
 constexpr auto listed = [] {
@@ -44,7 +50,8 @@ const Row& find_row(std::string_view name) {
 
 void expect_data(const Row& row, const Calibration& calibration) {
   if (row.method.needs_data && calibration.examples.empty()) {
-    fail(ErrorKind::usage, "method ", row.method.name, ": found no labelled examples, expected training data to measure gradients on");
+    fail(ErrorKind::usage, "method ", row.method.name,
+         ": found no labelled examples, expected training data to measure gradients on");
   }
 }
 
@@ -69,11 +76,14 @@ void check(const Recipe& recipe) {
   expect(recipe.mask_interval >= 1, "mask_interval", static_cast<double>(recipe.mask_interval), "at least 1 step");
   expect(recipe.learning_rate > 0.0, "learning_rate", recipe.learning_rate, "more than 0");
   expect(recipe.score_learning_rate > 0.0, "score_learning_rate", recipe.score_learning_rate, "more than 0");
-  expect(!recipe.regularization || *recipe.regularization >= 0.0, "regularization", recipe.regularization.value_or(0.0), "at least 0");
-  expect(recipe.threshold > 0.0 && recipe.threshold < 1.0, "threshold", recipe.threshold, "more than 0 and less than 1");
+  expect(!recipe.regularization || *recipe.regularization >= 0.0, "regularization", recipe.regularization.value_or(0.0),
+         "at least 0");
+  expect(recipe.threshold > 0.0 && recipe.threshold < 1.0, "threshold", recipe.threshold,
+         "more than 0 and less than 1");
   expect(recipe.heads_per_round > 0.0 && recipe.heads_per_round <= 1.0, "heads_per_round", recipe.heads_per_round,
          "more than 0 and at most 1");
-  expect(recipe.importance_samples >= 1, "importance_samples", static_cast<double>(recipe.importance_samples), "at least 1");
+  expect(recipe.importance_samples >= 1, "importance_samples", static_cast<double>(recipe.importance_samples),
+         "at least 1");
 }
 
 std::unique_ptr<TrainHook> make_compressor(const Recipe& recipe, const Calibration& calibration) {
@@ -88,7 +98,8 @@ void compress_now(Backend& backend, Model& model, const Recipe& recipe, const Ca
   check(recipe);
   const Row& row = find_row(recipe.method);
   if (!row.now) {
-    fail(ErrorKind::usage, "method ", recipe.method, ": found no training, expected training data (--train_file or --task_name)");
+    fail(ErrorKind::usage, "method ", recipe.method,
+         ": found no training, expected training data (--train_file or --task_name)");
   }
   expect_data(row, calibration);
   row.now(backend, model, recipe, calibration);

@@ -21,7 +21,8 @@ class Movement final : public TrainHook {
 
   void before_step(Backend& backend, Model& model, const TrainState& state) override {
     if (!mask_is_due(recipe_, state)) return;
-    share_ = cubic(recipe_.initial_sparsity, recipe_.sparsity, recipe_.schedule_begin, recipe_.schedule_end, progress(state));
+    share_ = cubic(recipe_.initial_sparsity, recipe_.sparsity, recipe_.schedule_begin, recipe_.schedule_end,
+                   progress(state));
     rank_masks(backend, model, share_, recipe_.scope, Key::value);
   }
 

@@ -49,7 +49,8 @@ void keep_largest(std::span<const Ranked> parts, std::int64_t keep, Key key) {
   std::int64_t ties = 0;  // how many keys equal to the limit are kept
   if (keep > 0) {
     std::int64_t rank = keep;
-    const std::uint32_t high = find_bin(count(parts, [&](float x) { return std::int64_t{ordered(x, key) >> 16}; }), rank);
+    const std::uint32_t high =
+        find_bin(count(parts, [&](float x) { return std::int64_t{ordered(x, key) >> 16}; }), rank);
     const std::uint32_t low = find_bin(count(parts,
                                              [&](float x) -> std::int64_t {
                                                const std::uint32_t bits = ordered(x, key);

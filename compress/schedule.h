@@ -13,7 +13,8 @@ inline double progress(const TrainState& state) {
   return static_cast<double>(state.step) / static_cast<double>(state.total_steps - 1);
 }
 
-/// Zhu & Gupta 2017 (1710.01878): from `first` to `last` along a cubic between the shares begin and end of the training.
+/// Zhu & Gupta 2017 (1710.01878): from `first` to `last` along a cubic between the shares begin and end of the
+/// training.
 inline double cubic(double first, double last, double begin, double end, double progress) {
   if (progress >= end) return last;
   if (progress <= begin) return first;

@@ -68,9 +68,8 @@ int eval_command(const Arguments& arguments) {
 
   // 4. Figures.
   ConsoleProgress progress;
-  const Evaluated result = blame_weights(*backend, model, directory, [&] {
-    return evaluate_parts(*backend, model, data, options.batch_size, &progress);
-  });
+  const Evaluated result = blame_weights(
+      *backend, model, directory, [&] { return evaluate_parts(*backend, model, data, options.batch_size, &progress); });
   if (result.signal != 0) return 128 + result.signal;
   if (!options.output_dir.empty()) write_results(options.output_dir, "eval", result.figures);
   Output out;

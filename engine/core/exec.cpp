@@ -4,7 +4,8 @@ namespace bertx {
 
 Tensor Exec::integers(std::span<const std::int32_t> host) {
   // The views handed out are only read; Tensor has no const form.
-  const Tensor source = view(const_cast<std::int32_t*>(host.data()), 1, static_cast<std::int64_t>(host.size()), DType::i32);
+  const Tensor source =
+      view(const_cast<std::int32_t*>(host.data()), 1, static_cast<std::int64_t>(host.size()), DType::i32);
   if (backend.host_memory()) return source;
   const Tensor device = arena.take(1, source.cols, DType::i32);
   backend.upload(source, device);

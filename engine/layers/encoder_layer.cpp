@@ -45,7 +45,8 @@ void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved*
   saved->x = x;
   saved->q = q, saved->k = k, saved->v = v;
   saved->context = context, saved->log_sum_exp = log_sum_exp;
-  saved->attention_dropout = on_scores, saved->attention_output_dropout = on_attention, saved->output_dropout = on_output;
+  saved->attention_dropout = on_scores, saved->attention_output_dropout = on_attention,
+  saved->output_dropout = on_output;
   saved->attended = attended, saved->ffn_sum = ffn_sum, saved->ffn_active = ffn_active;
 }
 

@@ -17,7 +17,8 @@ void LayerNorm::forward(Exec& exec, Tensor x, Tensor y, Saved* saved) const {
 
 // dy [F, T] -> dx [F, T], which may be dy
 void LayerNorm::backward(Exec& exec, const Saved& saved, Tensor dy, Tensor dx) {
-  exec.backend.layer_norm_grad(saved.x, gamma->tensor(), saved.mean, saved.rstd, dy, dx, gamma->gradient(), beta->gradient());
+  exec.backend.layer_norm_grad(saved.x, gamma->tensor(), saved.mean, saved.rstd, dy, dx, gamma->gradient(),
+                               beta->gradient());
 }
 
 void LayerNorm::visit(const std::string& path, const Visit& parameter) {

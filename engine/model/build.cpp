@@ -57,9 +57,10 @@ Head make_head(ParameterSource& source, const Config& config, const std::shared_
     case HeadKind::masked_lm:
       head.transform = linear(source, "cls.predictions.transform.dense", hidden, hidden);
       head.transform_norm = layer_norm(source, "cls.predictions.transform.LayerNorm", config);
-      head.decoder = Linear{config.tie_word_embeddings ? std::make_shared<DenseWeight>(word)
-                                                       : source.weight("cls.predictions.decoder.weight", config.vocab, hidden),
-                            source.parameter("cls.predictions.bias", config.vocab, 1, Initial::zero)};
+      head.decoder =
+          Linear{config.tie_word_embeddings ? std::make_shared<DenseWeight>(word)
+                                            : source.weight("cls.predictions.decoder.weight", config.vocab, hidden),
+                 source.parameter("cls.predictions.bias", config.vocab, 1, Initial::zero)};
       break;
   }
   return head;
@@ -80,10 +81,11 @@ Model build_model(Backend& backend, const Config& config, ParameterSource& sourc
   model.config = config;
   model.embeddings = embeddings(source, base + "embeddings", config);
   for (std::size_t i = 0; i < config.layers.size(); ++i) {
-    model.layers.push_back(encoder_layer(source, base + "encoder.layer." + std::to_string(i), config, config.layers[i]));
+    model.layers.push_back(
+        encoder_layer(source, base + "encoder.layer." + std::to_string(i), config, config.layers[i]));
   }
-  const bool pooled = config.head == HeadKind::sequence_classification ||
-                      (config.head == HeadKind::none && source.has_pooler());
+  const bool pooled =
+      config.head == HeadKind::sequence_classification || (config.head == HeadKind::none && source.has_pooler());
   if (pooled) model.pooler = linear(source, base + "pooler.dense", config.hidden, config.hidden);
   model.head = make_head(source, config, model.embeddings.word);
   model.refresh(backend);

@@ -73,7 +73,8 @@ std::pair<std::int64_t, std::int64_t> read_csr_shape(const TensorEntry* shape, c
   return {numbers[0], numbers[1]};
 }
 
-CsrIndices read_csr_indices(const CsrFileEntries& entries, std::int64_t out, std::int64_t in, const std::string& where) {
+CsrIndices read_csr_indices(const CsrFileEntries& entries, std::int64_t out, std::int64_t in,
+                            const std::string& where) {
   if (entries.shape) {
     const auto [rows, cols] = read_csr_shape(entries.shape, where);
     if (rows != out || cols != in) {
@@ -82,7 +83,8 @@ CsrIndices read_csr_indices(const CsrFileEntries& entries, std::int64_t out, std
     }
   }
   if (entries.values->shape.size() != 1) {
-    fail(ErrorKind::bad_input, where, ".values: found shape ", entries.values->shape_text(), ", expected one dimension");
+    fail(ErrorKind::bad_input, where, ".values: found shape ", entries.values->shape_text(),
+         ", expected one dimension");
   }
   CsrIndices indices;
   if (entries.bitmap && !entries.crow_indices && !entries.col_indices) {
@@ -98,7 +100,8 @@ CsrIndices read_csr_indices(const CsrFileEntries& entries, std::int64_t out, std
   return indices;
 }
 
-CsrFileForm csr_file_form(std::int64_t out, std::int64_t in, const std::int32_t* row_start, const std::int32_t* columns) {
+CsrFileForm csr_file_form(std::int64_t out, std::int64_t in, const std::int32_t* row_start,
+                          const std::int32_t* columns) {
   const std::int64_t nnz = row_start[out], row_bytes = (in + 7) / 8;
   const bool narrow = in <= std::numeric_limits<std::int16_t>::max() + 1;
   CsrFileForm form;

@@ -34,9 +34,10 @@ struct CsrFileForm {
   std::vector<std::int64_t> shape;
   std::vector<std::int32_t> row_start, columns32;  ///< the integer form …
   std::vector<std::int16_t> columns16;             ///< … with 16-bit columns where they fit
-  std::vector<std::uint8_t> bitmap;                ///< or one bit an element, column j of a row at bit j % 8 of byte j / 8
+  std::vector<std::uint8_t> bitmap;  ///< or one bit an element, column j of a row at bit j % 8 of byte j / 8
 };
 /// Chooses the smaller form; only its members are filled.
-CsrFileForm csr_file_form(std::int64_t out, std::int64_t in, const std::int32_t* row_start, const std::int32_t* columns);
+CsrFileForm csr_file_form(std::int64_t out, std::int64_t in, const std::int32_t* row_start,
+                          const std::int32_t* columns);
 
 }  // namespace bertx

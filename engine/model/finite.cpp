@@ -1,7 +1,7 @@
+#include <cmath>
+
 #include "bertx/error.h"
 #include "bertx/model.h"
-
-#include <cmath>
 
 namespace bertx {
 

@@ -31,8 +31,11 @@ class FileSource final : public ParameterSource {
  public:
   FileSource(Backend& backend, const std::filesystem::path& directory, const Config& config, std::uint64_t seed,
              bool new_head, LoadReport& report)
-      : backend_(backend), files_(WeightFiles::open(directory)), random_(backend, config.initializer_range, seed),
-        new_head_(new_head), report_(report) {
+      : backend_(backend),
+        files_(WeightFiles::open(directory)),
+        random_(backend, config.initializer_range, seed),
+        new_head_(new_head),
+        report_(report) {
     for (const auto& [key, target] : files_.metadata()) {
       if (key.starts_with("alias.")) aliases_[key.substr(6)] = target;
     }
@@ -69,9 +72,9 @@ class FileSource final : public ParameterSource {
   // With and without "bert."; gamma and beta as older files say it; the masked LM's bias by its second name.
   const TensorEntry* find(const std::string& path) {
     std::vector<std::string> names{path};
-    if (std::string old = path; path.find("LayerNorm.") != std::string::npos &&
-                                (replace_end(old, "LayerNorm.weight", "LayerNorm.gamma") ||
-                                 replace_end(old, "LayerNorm.bias", "LayerNorm.beta"))) {
+    if (std::string old = path;
+        path.find("LayerNorm.") != std::string::npos && (replace_end(old, "LayerNorm.weight", "LayerNorm.gamma") ||
+                                                         replace_end(old, "LayerNorm.bias", "LayerNorm.beta"))) {
       names.push_back(old);
     }
     if (path == "cls.predictions.bias") names.push_back("cls.predictions.decoder.bias");
@@ -106,8 +109,8 @@ class FileSource final : public ParameterSource {
 
   std::shared_ptr<Parameter> missing(const std::string& name, std::int64_t rows, std::int64_t cols, Initial initial) {
     if (!may_be_new(name)) {
-      fail(ErrorKind::bad_input, files_.files().front().path().string(), ": tensor ", name, " is missing, expected [", rows,
-           cols == 1 ? "" : ", ", cols == 1 ? "" : std::to_string(cols), "]");
+      fail(ErrorKind::bad_input, files_.files().front().path().string(), ": tensor ", name, " is missing, expected [",
+           rows, cols == 1 ? "" : ", ", cols == 1 ? "" : std::to_string(cols), "]");
     }
     report_.initialised.push_back(name);
     return random_.parameter(name, rows, cols, initial);
@@ -132,7 +135,7 @@ class FileSource final : public ParameterSource {
 
   // F32 on a backend that reads host memory stays where it is, in the mapped file.
   std::shared_ptr<Parameter> read(const TensorEntry& entry, std::int64_t rows, std::int64_t cols, bool decay) {
-    expect_shape(entry, cols == 1 && entry.shape.size() == 1 ? std::vector{rows}
+    expect_shape(entry, cols == 1 && entry.shape.size() == 1   ? std::vector{rows}
                         : rows == 1 && entry.shape.size() == 1 ? std::vector{cols}
                                                                : std::vector{rows, cols});
     const DType type = float_type(entry);
@@ -155,7 +158,8 @@ class FileSource final : public ParameterSource {
     const std::string where = files_.path_of(*entries.values).string() + ": tensor " + name;
     CsrIndices indices = read_csr_indices(entries, out, in, where);
     auto values = read(*entries.values, 1, entries.values->elements(), true);
-    return std::make_shared<CsrWeight>(out, in, upload_indices(indices.row_start), upload_indices(indices.columns), values);
+    return std::make_shared<CsrWeight>(out, in, upload_indices(indices.row_start), upload_indices(indices.columns),
+                                       values);
   }
 
   Storage upload_indices(std::vector<std::int32_t>& host) {
@@ -176,20 +180,22 @@ class FileSource final : public ParameterSource {
     const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
     expect_shape(mask, {out, in});
     if (mask.type != ElementType::u8 && mask.type != ElementType::boolean) {
-      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found type ", name_of(mask.type),
-           ", expected U8 or BOOL");
+      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found type ",
+           name_of(mask.type), ", expected U8 or BOOL");
     }
     const auto* bits = static_cast<const std::uint8_t*>(mask.data);
-    if (const auto* bad = std::find_if(bits, bits + mask.bytes, [](std::uint8_t b) { return b > 1; }); bad != bits + mask.bytes) {
-      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found ", int{*bad}, " at element ",
-           bad - bits, ", expected 0 or 1");
+    if (const auto* bad = std::find_if(bits, bits + mask.bytes, [](std::uint8_t b) { return b > 1; });
+        bad != bits + mask.bytes) {
+      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found ", int{*bad},
+           " at element ", bad - bits, ", expected 0 or 1");
     }
     const TensorEntry* scores = find(name + ".scores");
     auto weight = std::make_shared<MaskedWeight>(backend_, std::move(w), scores != nullptr);
     if (mask.bytes > 0) backend_.upload(view(mask.data, out, in, DType::u8), weight->mask().tensor);
     if (scores) {
       expect_shape(*scores, {out, in});
-      if (scores->bytes > 0) backend_.upload(view(scores->data, out, in, float_type(*scores)), weight->scores()->tensor());
+      if (scores->bytes > 0)
+        backend_.upload(view(scores->data, out, in, float_type(*scores)), weight->scores()->tensor());
     }
     return weight;
   }
@@ -209,7 +215,8 @@ constexpr std::uint64_t max_config_bytes = 16u << 20;
 
 }  // namespace
 
-Model load_model(Backend& backend, const std::filesystem::path& directory, const LoadOptions& options, LoadReport* report) {
+Model load_model(Backend& backend, const std::filesystem::path& directory, const LoadOptions& options,
+                 LoadReport* report) {
   Config config = read_config(directory);
   const bool new_head = options.head.has_value();
   if (options.head) config.head = *options.head;

@@ -39,16 +39,19 @@ double Model::loss(Exec& exec, const Batch& batch, Tensor logits, double scale, 
       }
       expect(batch.targets.size(), logits.rows * sequences, "targets");
       if (head.problem == ProblemKind::regression) {
-        return exec.backend.mean_squared_error(logits, exec.reals(batch.targets, logits.rows, sequences), scale, dlogits);
+        return exec.backend.mean_squared_error(logits, exec.reals(batch.targets, logits.rows, sequences), scale,
+                                               dlogits);
       }
-      return exec.backend.binary_cross_entropy(logits, exec.reals(batch.targets, logits.rows, sequences), scale, dlogits);
+      return exec.backend.binary_cross_entropy(logits, exec.reals(batch.targets, logits.rows, sequences), scale,
+                                               dlogits);
     case HeadKind::token_classification:
     case HeadKind::masked_lm:
       expect(batch.labels.size(), tokens, "labels");
       return exec.backend.cross_entropy(logits, exec.integers(batch.labels), scale, dlogits);
     case HeadKind::question_answering:
       expect(batch.labels.size(), 2 * sequences, "labels");
-      return exec.backend.span_cross_entropy(logits, exec.integers(batch.starts), exec.integers(batch.labels), scale, dlogits);
+      return exec.backend.span_cross_entropy(logits, exec.integers(batch.starts), exec.integers(batch.labels), scale,
+                                             dlogits);
     case HeadKind::none: break;
   }
   fail(ErrorKind::usage, "model: found no head, expected one with a loss");
@@ -78,7 +81,8 @@ void Model::visit(const Visit& parameter) {
 void Model::visit_every_path(const Visit& parameter) {
   const std::string base = prefix();
   embeddings.visit(base + "embeddings", parameter);
-  for (std::size_t i = 0; i < layers.size(); ++i) layers[i].visit(base + "encoder.layer." + std::to_string(i), parameter);
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    layers[i].visit(base + "encoder.layer." + std::to_string(i), parameter);
   if (pooler) pooler->visit(base + "pooler.dense", parameter);
   if (head.kind == HeadKind::masked_lm) {
     // The decoder's bias has a name of its own in checkpoints; a tied weight was visited as the word embedding.

@@ -52,7 +52,8 @@ void add_parameter(Collector& out, const std::string& path, const Parameter& p) 
 
 void add_csr(Collector& out, Backend& backend, const std::string& path, CsrWeight& weight) {
   const CsrPattern& pattern = weight.pattern();
-  std::vector<std::int32_t> row_start(static_cast<std::size_t>(pattern.rows) + 1), columns(static_cast<std::size_t>(pattern.nnz));
+  std::vector<std::int32_t> row_start(static_cast<std::size_t>(pattern.rows) + 1),
+      columns(static_cast<std::size_t>(pattern.nnz));
   backend.download(pattern.row_start, view(row_start.data(), 1, pattern.rows + 1, DType::i32));
   if (pattern.nnz > 0) backend.download(pattern.columns, view(columns.data(), 1, pattern.nnz, DType::i32));
   const CsrFileForm form = csr_file_form(pattern.rows, pattern.cols, row_start.data(), columns.data());
@@ -78,7 +79,9 @@ void add_weight(Collector& out, Backend& backend, const std::string& path, Linea
     add_weight(out, backend, path + ".u", *low_rank->u());
     add_weight(out, backend, path + ".v", *low_rank->v());
   } else {
-    weight.visit(path, [&](const std::string& name, Parameter& p) { out.add(name, p.tensor(), {p.tensor().rows, p.tensor().cols}); });
+    weight.visit(path, [&](const std::string& name, Parameter& p) {
+      out.add(name, p.tensor(), {p.tensor().rows, p.tensor().cols});
+    });
     weight.structure(path, [&](const std::string& name, Storage& part) {
       out.add(name, part.tensor, {part.tensor.rows, part.tensor.cols});
     });
@@ -97,7 +100,8 @@ std::vector<float> padded(const std::vector<float>& from, std::int64_t rows, std
 
 // Removed heads and neurons grow back as zeros: rows of q, k, v and of the first feed-forward matrix, columns of the
 // matrices that follow. Their context is 0, and so is activation(0), so the logits stay.
-void add_dense_linear(Collector& out, Backend& backend, const std::string& path, const Linear& linear, const Config& config) {
+void add_dense_linear(Collector& out, Backend& backend, const std::string& path, const Linear& linear,
+                      const Config& config) {
   const std::int64_t rows = linear.weight->out(), cols = linear.weight->in();
   std::int64_t to_rows = rows, to_cols = cols;
   if (path.find(".self.") != std::string::npos) {
@@ -129,7 +133,8 @@ std::string owner(const std::string& path) {
 void save_model(Backend& backend, Model& model, const std::filesystem::path& directory, ExportForm form) {
   Collector out(backend);
   Config config = model.config;
-  if (form == ExportForm::dense) config.layers.assign(config.layers.size(), {config.heads, config.head_dim(), config.ffn});
+  if (form == ExportForm::dense)
+    config.layers.assign(config.layers.size(), {config.heads, config.head_dim(), config.ffn});
 
   // What was written under another name already becomes an alias.
   std::unordered_map<const void*, std::string> written;

@@ -1,7 +1,8 @@
+#include "bertx/sparse/csr.h"
+
 #include <cstring>
 #include <vector>
 
-#include "bertx/sparse/csr.h"
 #include "bertx/weight.h"
 
 namespace bertx {
@@ -40,9 +41,11 @@ std::shared_ptr<CsrWeight> CsrWeight::from_dense(Backend& backend, Tensor w, Ten
   auto values = std::make_shared<Parameter>();
   values->value = make_storage(backend, 1, static_cast<std::int64_t>(csr.values.size()), backend.real());
   if (!csr.values.empty()) {
-    backend.upload(view(const_cast<double*>(csr.values.data()), 1, values->tensor().cols, DType::f64), values->tensor());
+    backend.upload(view(const_cast<double*>(csr.values.data()), 1, values->tensor().cols, DType::f64),
+                   values->tensor());
   }
-  return std::make_shared<CsrWeight>(w.rows, w.cols, stored(backend, csr.row_start), stored(backend, csr.columns), values);
+  return std::make_shared<CsrWeight>(w.rows, w.cols, stored(backend, csr.row_start), stored(backend, csr.columns),
+                                     values);
 }
 
 // y [out, T] = W x [in, T]

@@ -27,7 +27,8 @@ Model tiny_model(Backend& backend) {
   return model;
 }
 
-// ---- ranking ----------------------------------------------------------------------------------------------------------
+// ---- ranking
+// ----------------------------------------------------------------------------------------------------------
 
 TEST(Ranking, KeepsTheLargestAndOfEqualOnesTheEarlier) {
   test::RandomSource random(1);
@@ -59,7 +60,8 @@ TEST(Schedule, IsTheCubicOfZhuAndGupta) {
   EXPECT_NEAR(cubic(0.2, 0.9, 0.1, 0.7, 0.4), 0.9 - 0.7 * 0.125, 1e-15);
 }
 
-// ---- magnitude --------------------------------------------------------------------------------------------------------
+// ---- magnitude
+// --------------------------------------------------------------------------------------------------------
 
 TEST(Magnitude, LocalZerosTheSmallestOfEachMatrixAndGlobalOfAll) {
   const auto backend = make_reference_backend();
@@ -121,7 +123,8 @@ TEST(Masks, MaskedMaterialisedAndExportedLogitsAreEqual) {
   }
 }
 
-// ---- movement -----------------------------------------------------------------------------------------------------------
+// ---- movement
+// -----------------------------------------------------------------------------------------------------------
 
 // Under plain SGD the scores are S_T = -α Σ_t G∘W (2005.07683, section 4), also for weights whose mask is 0.
 TEST(Movement, ScoresUnderSgdAreTheSumOfMovements) {
@@ -131,7 +134,8 @@ TEST(Movement, ScoresUnderSgdAreTheSumOfMovements) {
   mask_weights(*backend, model, true);
   const double rate = 0.05;
   std::vector<std::vector<double>> sums;
-  for (const MaskedMatrix& m : masked_matrices(model)) sums.emplace_back(static_cast<std::size_t>(m.weight->out() * m.weight->in()));
+  for (const MaskedMatrix& m : masked_matrices(model))
+    sums.emplace_back(static_cast<std::size_t>(m.weight->out() * m.weight->in()));
 
   for (int step = 0; step < 5; ++step) {
     rank_masks(*backend, model, 0.2 * step, Scope::local, Key::value);
@@ -162,7 +166,8 @@ TEST(Movement, ScoresUnderSgdAreTheSumOfMovements) {
     dense.backward(exec, batch, dense_saved, dlogits);
     n = 0;
     dense.visit_linears([&](const std::string&, Linear& l) {
-      const std::vector<double> g = test::values_of(*backend, static_cast<DenseWeight&>(*l.weight).parameter()->gradient());
+      const std::vector<double> g =
+          test::values_of(*backend, static_cast<DenseWeight&>(*l.weight).parameter()->gradient());
       const std::vector<double> w = test::values_of(*backend, matrices[n].weight->parameter()->tensor());
       for (std::size_t i = 0; i < g.size(); ++i) sums[n][i] += g[i] * w[i];
       ++n;
@@ -170,7 +175,8 @@ TEST(Movement, ScoresUnderSgdAreTheSumOfMovements) {
 
     for (const MaskedMatrix& m : matrices) {  // SGD on weights and scores
       for (Parameter* p : {m.weight->parameter().get(), m.weight->scores()}) {
-        for (std::int64_t i = 0; i < p->tensor().size(); ++i) p->tensor().as<double>()[i] -= rate * p->gradient().as<double>()[i];
+        for (std::int64_t i = 0; i < p->tensor().size(); ++i)
+          p->tensor().as<double>()[i] -= rate * p->gradient().as<double>()[i];
       }
     }
     model.refresh(*backend);
@@ -190,7 +196,8 @@ TEST(Movement, ScoresUnderSgdAreTheSumOfMovements) {
   EXPECT_TRUE(masked_score_moved);
 }
 
-// ---- heads ------------------------------------------------------------------------------------------------------------
+// ---- heads
+// ------------------------------------------------------------------------------------------------------------
 
 // Σ_t ctx_h · dctx_h = ⟨W_O[:, h], dW_O[:, h]⟩: the gate's gradient by two ways.
 TEST(Heads, GateGradientIsTheProductOfTheOutputColumnsWithTheirGradient) {
@@ -218,7 +225,8 @@ TEST(Heads, GateGradientIsTheProductOfTheOutputColumnsWithTheirGradient) {
     for (std::int64_t h = 0; h < 3; ++h) {
       double by_weight = 0, by_context = 0;
       for (std::int64_t i = 0; i < 12; ++i) {
-        for (std::int64_t d = 0; d < 4; ++d) by_weight += w.tensor().as<double>()[i * 12 + h * 4 + d] * w.gradient().as<double>()[i * 12 + h * 4 + d];
+        for (std::int64_t d = 0; d < 4; ++d)
+          by_weight += w.tensor().as<double>()[i * 12 + h * 4 + d] * w.gradient().as<double>()[i * 12 + h * 4 + d];
       }
       for (std::size_t b = 0; b < 4; ++b) by_context += gates[l][static_cast<std::size_t>(h) * 4 + b];
       EXPECT_NE(by_weight, 0.0);
@@ -278,8 +286,8 @@ TEST(Heads, GoldenImportanceAndLogitsWithoutAHead) {
       keep[l][h] = false;
       keep_heads(*backend, cut, keep);
       const std::vector<double> logits = logits_of(*backend, cut, batch);  // [3, 5]
-      const auto* without = static_cast<const double*>(
-          heads.find("logits.without." + std::to_string(l) + "." + std::to_string(h))->data);
+      const auto* without =
+          static_cast<const double*>(heads.find("logits.without." + std::to_string(l) + "." + std::to_string(h))->data);
       for (std::size_t b = 0; b < 5; ++b) {
         for (std::size_t c = 0; c < 3; ++c) EXPECT_NEAR(logits[c * 5 + b], without[b * 3 + c], 1e-10);
       }
@@ -287,7 +295,8 @@ TEST(Heads, GoldenImportanceAndLogitsWithoutAHead) {
   }
 }
 
-// ---- recipes ----------------------------------------------------------------------------------------------------------
+// ---- recipes
+// ----------------------------------------------------------------------------------------------------------
 
 TEST(Recipe, NonsenseIsRefusedByName) {
   const auto message = [](const Recipe& recipe) -> std::string {

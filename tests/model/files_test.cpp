@@ -51,8 +51,10 @@ TEST_P(ModelFiles, NativeComesBackInItsOwnKindWithTheSameLogits) {
   Model again = load_model(*backend, directory.path(), {}, &report);
   EXPECT_TRUE(report.initialised.empty() && report.unused.empty());
   std::vector<std::string> kinds, kinds_again;
-  model.visit_linears([&](const std::string& path, Linear& l) { kinds.push_back(path + ": " + std::string(l.weight->kind())); });
-  again.visit_linears([&](const std::string& path, Linear& l) { kinds_again.push_back(path + ": " + std::string(l.weight->kind())); });
+  model.visit_linears(
+      [&](const std::string& path, Linear& l) { kinds.push_back(path + ": " + std::string(l.weight->kind())); });
+  again.visit_linears(
+      [&](const std::string& path, Linear& l) { kinds_again.push_back(path + ": " + std::string(l.weight->kind())); });
   EXPECT_EQ(kinds, kinds_again);
   EXPECT_EQ(again.parameter_count(), model.parameter_count());
   EXPECT_EQ(logits_of(*backend, again, batch), logits_of(*backend, model, batch));
@@ -72,7 +74,8 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
-                         testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads", "few_heads"),
+                         testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads",
+                                         "few_heads"),
                          [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
@@ -110,7 +113,8 @@ TEST_F(ModelFiles, NamesOfOlderFilesLoad) {
   std::vector<TensorToWrite> tensors;
   for (const TensorEntry& entry : file.entries()) {
     std::string name = entry.name.starts_with("bert.") ? entry.name.substr(5) : entry.name;
-    for (const auto& [now, then] : {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}}) {
+    for (const auto& [now, then] :
+         {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, {"LayerNorm.bias", "LayerNorm.beta"}}) {
       if (name.ends_with(now)) name.replace(name.size() - std::string(now).size(), std::string::npos, then);
     }
     tensors.push_back({name, entry.type, entry.shape, entry.data});
@@ -129,8 +133,9 @@ TEST_F(ModelFiles, ANewHeadIsInitialisedAndSaidSo) {
   Model model = tiny("dense");
   save_model(*backend, model, directory.path(), ExportForm::native);
   LoadReport report;
-  const Model again = load_model(*backend, directory.path(),
-                                 {.head = HeadKind::sequence_classification, .problem = {}, .labels = {"no", "yes"}}, &report);
+  const Model again =
+      load_model(*backend, directory.path(),
+                 {.head = HeadKind::sequence_classification, .problem = {}, .labels = {"no", "yes"}}, &report);
   EXPECT_EQ(report.initialised, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
   EXPECT_EQ(again.head.classifier->weight->out(), 2);
 }
@@ -165,35 +170,53 @@ class BadModelFiles : public ModelFiles {
 };
 
 TEST_F(BadModelFiles, AMissingTensorIsNamed) {
-  expect_words(loading("dense", [](TensorToWrite& t) { if (t.name.ends_with("1.output.dense.weight")) t.name.clear(); }),
+  expect_words(loading("dense",
+                       [](TensorToWrite& t) {
+                         if (t.name.ends_with("1.output.dense.weight")) t.name.clear();
+                       }),
                {"model.safetensors", "bert.encoder.layer.1.output.dense.weight", "missing", "[12, 10]"});
 }
 
 TEST_F(BadModelFiles, AWrongShapeIsNamedWithBothShapes) {
-  expect_words(loading("dense", [](TensorToWrite& t) { if (t.name.ends_with("0.intermediate.dense.weight")) t.shape = {12, 10}; }),
+  expect_words(loading("dense",
+                       [](TensorToWrite& t) {
+                         if (t.name.ends_with("0.intermediate.dense.weight")) t.shape = {12, 10};
+                       }),
                {"model.safetensors", "0.intermediate.dense.weight", "[12, 10]", "[10, 12]", "config.json"});
 }
 
 TEST_F(BadModelFiles, ColumnsOutOfRange) {
   std::vector<std::uint8_t> bits(1000, 0xFF);
-  expect_words(loading("csr", [&](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight.bitmap")) t.data = bits.data(); }),
+  expect_words(loading("csr",
+                       [&](TensorToWrite& t) {
+                         if (t.name.ends_with("0.output.dense.weight.bitmap")) t.data = bits.data();
+                       }),
                {"model.safetensors", "0.output.dense.weight", "bitmap", "column 10", "below 10"});
 }
 
 TEST_F(BadModelFiles, BitmapAndValuesThatDisagree) {
   std::vector<std::uint8_t> bits(1000, 0);
-  expect_words(loading("csr", [&](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight.bitmap")) t.data = bits.data(); }),
+  expect_words(loading("csr",
+                       [&](TensorToWrite& t) {
+                         if (t.name.ends_with("0.output.dense.weight.bitmap")) t.data = bits.data();
+                       }),
                {"model.safetensors", "0.output.dense.weight"});
 }
 
 TEST_F(BadModelFiles, AMaskOfTwos) {
   std::vector<std::uint8_t> twos(1000, 2);
-  expect_words(loading("masked", [&](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight.mask")) t.data = twos.data(); }),
+  expect_words(loading("masked",
+                       [&](TensorToWrite& t) {
+                         if (t.name.ends_with("0.output.dense.weight.mask")) t.data = twos.data();
+                       }),
                {"model.safetensors", "0.output.dense.weight.mask", "found 2", "0 or 1"});
 }
 
 TEST_F(BadModelFiles, IntegersWhereFloatsBelong) {
-  expect_words(loading("dense", [](TensorToWrite& t) { if (t.name.ends_with("0.output.dense.weight")) t.type = ElementType::i32; }),
+  expect_words(loading("dense",
+                       [](TensorToWrite& t) {
+                         if (t.name.ends_with("0.output.dense.weight")) t.type = ElementType::i32;
+                       }),
                {"model.safetensors", "0.output.dense.weight", "I32", "F32"});
 }
 

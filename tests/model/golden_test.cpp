@@ -68,8 +68,8 @@ GoldenBatch ragged(const SafetensorsFile& file) {
 }
 
 // The reference's softmax over positions takes in the padding of its batch, so that a text's loss changes with its
-// neighbours; ours excludes it. The expected loss is therefore made from the golden logits of the real positions, and the
-// gradients of this head are checked by central differences (gradient_test.cpp).
+// neighbours; ours excludes it. The expected loss is therefore made from the golden logits of the real positions, and
+// the gradients of this head are checked by central differences (gradient_test.cpp).
 double span_loss(const SafetensorsFile& golden, const Batch& batch) {
   double sum = 0;
   const auto sequences = static_cast<std::size_t>(batch.sequences());
@@ -132,18 +132,21 @@ TEST_P(GoldenModel, HiddenStatesLogitsAndLoss) {
   const auto rows = static_cast<std::size_t>(logits.rows), cols = static_cast<std::size_t>(logits.cols);
   for (std::size_t c = 0; c < rows; ++c) {
     const bool spans = golden.find("out.start_logits") != nullptr;
-    const std::vector<double> want = doubles(golden, spans ? (c == 0 ? "out.start_logits" : "out.end_logits") : "out.logits");
+    const std::vector<double> want =
+        doubles(golden, spans ? (c == 0 ? "out.start_logits" : "out.end_logits") : "out.logits");
     for (std::size_t n = 0; n < cols; ++n) {
       const std::size_t at = cols == place.size() ? place[n] : n;
       ASSERT_NEAR(got[c * cols + n], want[spans ? at : at * rows + c], accepted) << "logit " << c << " of " << n;
     }
   }
   const bool spans = model.head.kind == HeadKind::question_answering;
-  EXPECT_NEAR(model.loss(exec, batch, logits), spans ? span_loss(golden, batch) : doubles(golden, "out.loss")[0], accepted);
+  EXPECT_NEAR(model.loss(exec, batch, logits), spans ? span_loss(golden, batch) : doubles(golden, "out.loss")[0],
+              accepted);
 }
 
 TEST_P(GoldenModel, EveryGradient) {
-  if (model.head.kind == HeadKind::question_answering) GTEST_SKIP() << "the reference's QA loss includes padding: see span_loss";
+  if (model.head.kind == HeadKind::question_answering)
+    GTEST_SKIP() << "the reference's QA loss includes padding: see span_loss";
   const SafetensorsFile golden = SafetensorsFile::open(directory / "golden.safetensors");
   const Batch batch = ragged(golden).batch;
   Arena arena(*backend);
@@ -184,7 +187,8 @@ TEST_P(GoldenModel, EveryGradient) {
 
 INSTANTIATE_TEST_SUITE_P(Tiny, GoldenModel,
                          testing::Combine(testing::Values("reference", "cpu"),
-                                          testing::Values("classification", "regression", "multilabel", "token", "mlm", "qa")),
+                                          testing::Values("classification", "regression", "multilabel", "token", "mlm",
+                                                          "qa")),
                          [](const auto& test) { return std::get<0>(test.param) + "_" + std::get<1>(test.param); });
 
 }  // namespace

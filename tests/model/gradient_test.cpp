@@ -31,7 +31,8 @@ testing::AssertionResult gradients_agree(Backend& backend, Model& model, const B
   testing::AssertionResult verdict = testing::AssertionSuccess();
   model.visit([&](const std::string& path, Parameter& p) {
     if (!verdict || p.tensor().size() == 0) return;
-    // The scores' gradient is straight-through: what a weight would bring if its mask were 1, no derivative of the loss.
+    // The scores' gradient is straight-through: what a weight would bring if its mask were 1, no derivative of the
+    // loss.
     if (path.ends_with(".scores")) return;
     if (planted != 0.0) p.gradient().as<double>()[0] += planted;
     const auto function = [&] {
@@ -80,10 +81,12 @@ TEST_P(KindGradient, AgreesWithCentralDifferences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, KindGradient,
-                         testing::Values("masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads", "few_heads"),
+                         testing::Values("masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads",
+                                         "few_heads"),
                          [](const auto& test) { return test.param; });
 
-// ---- tied weights and scores --------------------------------------------------------------------------------------------
+// ---- tied weights and scores
+// --------------------------------------------------------------------------------------------
 
 TEST(MaskedWeight, ScoresLearnByTheGradientOfEveryWeightAndWeightsOnlyWhereTheyAreKept) {
   const auto backend = make_reference_backend();
@@ -104,7 +107,8 @@ TEST(MaskedWeight, ScoresLearnByTheGradientOfEveryWeightAndWeightsOnlyWhereTheyA
   for (std::int64_t i = 0; i < 5; ++i) {
     for (std::int64_t k = 0; k < 4; ++k) {
       double g = 0;
-      for (std::int64_t t = 0; t < 7; ++t) g += 2 * dy.tensor.as<double>()[i * 7 + t] * x.tensor.as<double>()[k * 7 + t];
+      for (std::int64_t t = 0; t < 7; ++t)
+        g += 2 * dy.tensor.as<double>()[i * 7 + t] * x.tensor.as<double>()[k * 7 + t];
       const std::int64_t n = i * 4 + k;
       EXPECT_NEAR(w->gradient().as<double>()[n], n % 3 == 0 ? 0.0 : g, 1e-12);
       EXPECT_NEAR(weight.scores()->gradient().as<double>()[n], w->tensor().as<double>()[n] * g, 1e-12);

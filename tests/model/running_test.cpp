@@ -165,7 +165,10 @@ TEST(RunningModels, ABatchThatFitsNoModelIsRefused) {
   };
   EXPECT_NE(message([](Batch& b) { b.ids[3] = 101; }).find("token 3 has id 101"), std::string::npos);
   EXPECT_NE(message([](Batch& b) { b.types[3] = 2; }).find("type 2"), std::string::npos);
-  EXPECT_NE(message([](Batch& b) { b.starts = {0, 100, 180}; }).find("sequence 0 has 100 tokens, expected 0 to 64"), std::string::npos);
+  EXPECT_NE(message([](Batch& b) {
+              b.starts = {0, 100, 180};
+            }).find("sequence 0 has 100 tokens, expected 0 to 64"),
+            std::string::npos);
   EXPECT_NE(message([](Batch& b) { b.starts[1] = 0; }).find("sequence 0 is empty"), std::string::npos);
   EXPECT_NE(message([](Batch& b) { b.types.pop_back(); }).find("starts"), std::string::npos);
 }
@@ -194,8 +197,9 @@ TEST(MiniLm, HiddenStatesAndPoolerAreThoseOfTheReference) {
     ASSERT_NE(ids, nullptr);
     Batch batch;
     for (std::int64_t t = 0; t < ids->elements(); ++t) {
-      batch.ids.push_back(ids->type == ElementType::i64 ? static_cast<std::int32_t>(static_cast<const std::int64_t*>(ids->data)[t])
-                                                        : static_cast<const std::int32_t*>(ids->data)[t]);
+      batch.ids.push_back(ids->type == ElementType::i64
+                              ? static_cast<std::int32_t>(static_cast<const std::int64_t*>(ids->data)[t])
+                              : static_cast<const std::int32_t*>(ids->data)[t]);
     }
     batch.types.assign(batch.ids.size(), 0);
     batch.starts = {0, static_cast<std::int32_t>(batch.ids.size())};
@@ -212,7 +216,8 @@ TEST(MiniLm, HiddenStatesAndPoolerAreThoseOfTheReference) {
     }
     const std::vector<double> pooled = test::values_of(*backend, model.forward(exec, batch));
     const auto want_pooled = floats("pooled");
-    for (std::size_t i = 0; i < want_pooled.size(); ++i) ASSERT_NEAR(pooled[i], want_pooled[i], 2e-5) << "text " << text;
+    for (std::size_t i = 0; i < want_pooled.size(); ++i)
+      ASSERT_NEAR(pooled[i], want_pooled[i], 2e-5) << "text " << text;
   }
   RecordProperty("worst_error", std::to_string(worst));
 }

@@ -63,8 +63,9 @@ inline Batch tiny_batch(const Model& model, std::uint64_t seed) {
         for (int b = 0; b < 4; ++b) batch.labels.push_back(static_cast<std::int32_t>(random.integer(0, labels - 1)));
       } else {
         for (int i = 0; i < 4 * labels; ++i) {
-          batch.targets.push_back(model.head.problem == ProblemKind::regression ? static_cast<float>(random.normal())
-                                                                                : static_cast<float>(random.integer(0, 1)));
+          batch.targets.push_back(model.head.problem == ProblemKind::regression
+                                      ? static_cast<float>(random.normal())
+                                      : static_cast<float>(random.integer(0, 1)));
         }
       }
       break;
@@ -82,8 +83,8 @@ inline Batch tiny_batch(const Model& model, std::uint64_t seed) {
   return batch;
 }
 
-/// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; shared (layer 1 uses
-/// layer 0's weights); no_heads and few_heads (layer 0 has none, layer 1 has one).
+/// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; shared
+/// (layer 1 uses layer 0's weights); no_heads and few_heads (layer 0 has none, layer 1 has one).
 inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
   RandomSource random(seed);
   const auto dense = [&](std::int64_t rows, std::int64_t cols) {
@@ -128,8 +129,9 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
                                                         std::make_shared<DenseWeight>(dense(rank, in)));
       } else {
         const auto u = dense(out, rank), v = dense(rank, in);
-        linear.weight = std::make_shared<LowRankWeight>(CsrWeight::from_dense(backend, u->tensor(), bits(out, rank).tensor),
-                                                        CsrWeight::from_dense(backend, v->tensor(), bits(rank, in).tensor));
+        linear.weight =
+            std::make_shared<LowRankWeight>(CsrWeight::from_dense(backend, u->tensor(), bits(out, rank).tensor),
+                                            CsrWeight::from_dense(backend, v->tensor(), bits(rank, in).tensor));
       }
     });
   }

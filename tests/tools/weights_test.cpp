@@ -33,7 +33,8 @@ std::string python_of(const std::string& markdown) {
 TEST_F(ToolsTest, ThePythonOfTheFormatPageRebuildsEveryMatrix) {
   std::string python;
   for (const char* candidate : {"/usr/bin/python3", "python3"}) {
-    if (std::system((std::string(candidate) + " -c 'import numpy, sys; assert sys.version_info >= (3, 9)' 2>/dev/null").c_str()) == 0) {
+    if (std::system((std::string(candidate) + " -c 'import numpy, sys; assert sys.version_info >= (3, 9)' 2>/dev/null")
+                        .c_str()) == 0) {
       python = candidate;
       break;
     }
@@ -44,7 +45,8 @@ TEST_F(ToolsTest, ThePythonOfTheFormatPageRebuildsEveryMatrix) {
     const std::string native = (place / ("native" + std::string(sparsity))).string();
     const std::string dense = (place / ("dense" + std::string(sparsity))).string();
     ASSERT_EQ(bertx({"prune", "--model", model, "--sparsity", sparsity, "--output_dir", native}).code, 0);
-    ASSERT_EQ(bertx({"prune", "--model", model, "--sparsity", sparsity, "--export", "dense", "--output_dir", dense}).code, 0);
+    ASSERT_EQ(
+        bertx({"prune", "--model", model, "--sparsity", sparsity, "--export", "dense", "--output_dir", dense}).code, 0);
     write_all(place / "check.py", python_of(read_all(fs::path(BERTX_SOURCE_DIR) / "engine/io/FORMAT.md")) + R"(
 import sys
 dense = dict(tensors(sys.argv[2] + "/model.safetensors"))
@@ -56,7 +58,9 @@ names = [n for n, _ in tensors(sys.argv[1] + "/model.safetensors")]
 print(count, any(n.endswith(".bitmap") for n in names), any(n.endswith(".col_indices") for n in names))
 )");
     const std::string out = (place / "python.out").string();
-    ASSERT_EQ(std::system((python + " " + (place / "check.py").string() + " " + native + " " + dense + " >" + out).c_str()), 0);
+    ASSERT_EQ(
+        std::system((python + " " + (place / "check.py").string() + " " + native + " " + dense + " >" + out).c_str()),
+        0);
     EXPECT_HAS(read_all(out), std::string(sparsity) == "0.6" ? "12 True False" : " True\n");
   }
 }
@@ -83,7 +87,9 @@ TEST_F(ToolsTest, AWeightThatIsNotFiniteIsNamed) {
 TEST_F(ToolsTest, SixteenBitWeightsLoad) {
   const std::string exact = write_tiny_model(place / "exact", {"no", "yes"}).string();
   const auto logits = [&](const std::string& directory) {
-    const Json line = bertx({"predict", "--model", directory}, {.input = "the film was good .\n", .environment = {}, .output_file = {}}).json();
+    const Json line = bertx({"predict", "--model", directory},
+                            {.input = "the film was good .\n", .environment = {}, .output_file = {}})
+                          .json();
     return line["logits"].get<std::vector<double>>();
   };
   const std::vector<double> want = logits(exact);

@@ -19,18 +19,18 @@ enum class Scope : std::uint8_t { local, global };  ///< ranked inside each matr
 /// What to do. Defaults are those of the papers, scaled to the length of the training (methods: compress/*.cpp).
 struct Recipe {
   std::string method = "magnitude";
-  double sparsity = 0.9;             ///< of the encoder's matrices (heads: share of all heads), 0 <= sparsity < 1
-  bool sparsity_is_stated = true;    ///< soft movement: steer towards it
+  double sparsity = 0.9;           ///< of the encoder's matrices (heads: share of all heads), 0 <= sparsity < 1
+  bool sparsity_is_stated = true;  ///< soft movement: steer towards it
   Scope scope = Scope::local;
-  double schedule_begin = 0.1;       ///< share of the steps before the first zero
-  double schedule_end = 0.7;         ///< share of the steps after which the sparsity stays (the mask still moves)
-  double initial_sparsity = 0.0;     ///< at schedule_begin
-  std::int64_t mask_interval = 10;   ///< steps between two rankings; soft movement compares at every step
-  double learning_rate = 5e-5;       ///< of the weights, as the trainer has it
-  double score_learning_rate = 1e-2; ///< movement: peak rate of the scores, on the trainer's schedule
+  double schedule_begin = 0.1;        ///< share of the steps before the first zero
+  double schedule_end = 0.7;          ///< share of the steps after which the sparsity stays (the mask still moves)
+  double initial_sparsity = 0.0;      ///< at schedule_begin
+  std::int64_t mask_interval = 10;    ///< steps between two rankings; soft movement compares at every step
+  double learning_rate = 5e-5;        ///< of the weights, as the trainer has it
+  double score_learning_rate = 1e-2;  ///< movement: peak rate of the scores, on the trainer's schedule
   std::optional<double> regularization = std::nullopt;  ///< soft movement: λ by hand instead of steering
-  double threshold = 0.1;            ///< soft movement: final τ
-  double heads_per_round = 0.1;      ///< heads: share of all heads removed between two estimates of importance
+  double threshold = 0.1;                               ///< soft movement: final τ
+  double heads_per_round = 0.1;            ///< heads: share of all heads removed between two estimates of importance
   std::int64_t importance_samples = 2048;  ///< heads: at most so many training examples
   std::uint64_t seed = 42;
 };
@@ -82,14 +82,17 @@ void finalize_masks(Backend& backend, Model& model, double least = 0.5);
 struct MatrixReport {
   std::string name, kind;
   std::int64_t out = 0, in = 0, nonzeros = 0, multiplies = 0;
-  double sparsity() const { return out * in == 0 ? 0.0 : 1.0 - static_cast<double>(nonzeros) / static_cast<double>(out * in); }
+  double sparsity() const {
+    return out * in == 0 ? 0.0 : 1.0 - static_cast<double>(nonzeros) / static_cast<double>(out * in);
+  }
 };
 struct Report {
   std::vector<MatrixReport> matrices;
-  std::int64_t parameters = 0;          ///< of the whole model
+  std::int64_t parameters = 0;  ///< of the whole model
   std::int64_t encoder_elements = 0, encoder_nonzeros = 0;
   double sparsity() const {
-    return encoder_elements == 0 ? 0.0 : 1.0 - static_cast<double>(encoder_nonzeros) / static_cast<double>(encoder_elements);
+    return encoder_elements == 0 ? 0.0
+                                 : 1.0 - static_cast<double>(encoder_nonzeros) / static_cast<double>(encoder_elements);
   }
 };
 Report report(Backend& backend, Model& model);

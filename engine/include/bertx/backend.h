@@ -2,7 +2,8 @@
 //
 // Contract of all operations
 // - Activations are [features, tokens] (see Tensor). Shapes stand behind the arguments; T tokens, B sequences.
-// - Gradients of parameters accumulate (+=); gradients of activations are overwritten, unless `Write::add` is asked for.
+// - Gradients of parameters accumulate (+=); gradients of activations are overwritten, unless `Write::add` is asked
+// for.
 // - Tensors of type "real" have dtype real(); ids, labels and starts are i32; masks are u8 (0 or 1).
 // - An output may alias an input only where it is said.
 // - A matrix may have 0 rows or columns and a sequence 0 tokens: they contribute nothing; a mean over nothing is 0.
@@ -39,16 +40,16 @@ struct AttentionShape {
 /// The fixed pattern of a CSR matrix [rows, cols] with nnz nonzeros, in backend memory (all i32).
 struct CsrPattern {
   std::int64_t rows = 0, cols = 0, nnz = 0;
-  Tensor row_start, columns;                 ///< [1, rows + 1], [1, nnz]
-  Tensor column_start, row_of, position;     ///< transposed index: [1, cols + 1], [1, nnz], [1, nnz]; may be empty
+  Tensor row_start, columns;              ///< [1, rows + 1], [1, nnz]
+  Tensor column_start, row_of, position;  ///< transposed index: [1, cols + 1], [1, nnz], [1, nnz]; may be empty
 };
 
 /// Hyper-parameters of one AdamW update (Loshchilov & Hutter 2019, 1711.05101), as torch.optim.AdamW.
 struct AdamWStep {
   double learning_rate = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  std::int64_t step = 1;          ///< counts from 1; used by the bias correction
+  std::int64_t step = 1;  ///< counts from 1; used by the bias correction
   bool bias_correction = true;
-  double gradient_scale = 1.0;    ///< gradients are multiplied by this first (clipping)
+  double gradient_scale = 1.0;  ///< gradients are multiplied by this first (clipping)
 };
 
 /// One tensor of an AdamW update; all of one shape and contiguous.
@@ -69,8 +70,8 @@ class PreparedWeight {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string_view name() const = 0;  ///< "reference" | "cpu" | "cuda"
-  virtual DType real() const = 0;             ///< type of activations and parameters
+  virtual std::string_view name() const = 0;    ///< "reference" | "cpu" | "cuda"
+  virtual DType real() const = 0;               ///< type of activations and parameters
   virtual std::string description() const = 0;  ///< versions and device, one line, for --version and reports
 
   // ---- memory -------------------------------------------------------------------------------------------------
@@ -130,14 +131,14 @@ class Backend {
   virtual void attention(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
                          Tensor context, Tensor log_sum_exp) = 0;
   virtual void attention_grad(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
-                              Tensor context, Tensor log_sum_exp, Tensor dcontext, Tensor dq, Tensor dk,
-                              Tensor dv) = 0;
+                              Tensor context, Tensor log_sum_exp, Tensor dcontext, Tensor dq, Tensor dk, Tensor dv) = 0;
   /// out [groups, B] = Σ a·b over the rows of a group (rows / groups each) and the tokens of a sequence: with context
   /// and its gradient, the gradient of a gate on each head, one example at a time (Michel et al. 2019, 1905.10650).
   virtual void segment_dot(Tensor a, Tensor b, Tensor starts, Tensor out) = 0;
 
   // ---- embeddings and columns ---------------------------------------------------------------------------------
-  /// X [F, T] = word[ids] + position[0…] + type[types]; tables are [entries, F], ids and types [1, T], starts [1, B + 1].
+  /// X [F, T] = word[ids] + position[0…] + type[types]; tables are [entries, F], ids and types [1, T], starts [1, B +
+  /// 1].
   virtual void embed(Tensor ids, Tensor types, Tensor starts, Tensor word, Tensor position, Tensor type, Tensor x) = 0;
   /// dword, dposition, dtype += ; an empty one is frozen.
   virtual void embed_grad(Tensor ids, Tensor types, Tensor starts, Tensor dx, Tensor dword, Tensor dposition,

@@ -13,8 +13,9 @@ struct Batch {
   std::vector<std::int32_t> starts;  ///< [B + 1]; starts[0] = 0, starts[B] = T
 
   // Labels; which of them are filled follows from the head and the problem. -100 is ignored.
-  std::vector<std::int32_t> labels;  ///< [B] single label, [T] token classification and masked LM, [2B] QA: starts, ends
-  std::vector<float> targets;        ///< [B] regression, [labels, B] multi-label (feature-major, like logits)
+  std::vector<std::int32_t>
+      labels;                  ///< [B] single label, [T] token classification and masked LM, [2B] QA: starts, ends
+  std::vector<float> targets;  ///< [B] regression, [labels, B] multi-label (feature-major, like logits)
 
   std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
   std::int64_t sequences() const { return starts.empty() ? 0 : static_cast<std::int64_t>(starts.size()) - 1; }

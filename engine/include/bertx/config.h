@@ -13,7 +13,13 @@ namespace bertx {
 enum class Activation : std::uint8_t { none, gelu_erf, gelu_tanh, relu, tanh };
 
 /// The head on top of the encoder, named in config.json under `architectures`.
-enum class HeadKind : std::uint8_t { none, sequence_classification, token_classification, question_answering, masked_lm };
+enum class HeadKind : std::uint8_t {
+  none,
+  sequence_classification,
+  token_classification,
+  question_answering,
+  masked_lm
+};
 
 /// What a sequence classification head is trained for (`problem_type`).
 enum class ProblemKind : std::uint8_t { single_label, regression, multi_label };
@@ -37,8 +43,8 @@ struct Config {
   std::int32_t pad_token = 0;
   HeadKind head = HeadKind::none;
   ProblemKind problem = ProblemKind::single_label;
-  bool problem_is_stated = false;    ///< config.json had a problem_type
-  std::vector<std::string> labels;   ///< id2label; its size is the number of outputs of the head
+  bool problem_is_stated = false;   ///< config.json had a problem_type
+  std::vector<std::string> labels;  ///< id2label; its size is the number of outputs of the head
   bool tie_word_embeddings = true;
 
   std::int64_t head_dim() const { return hidden / heads; }

@@ -25,8 +25,8 @@ enum class TextEncoding : std::uint8_t { utf8, utf8_bom, utf16_le, utf16_be, utf
 TextEncoding detect_encoding(std::string_view bytes);
 std::string_view name_of(TextEncoding encoding);  ///< "UTF-8", "UTF-8 with a byte order mark", …
 
-/// Untrusted text for a message (not "quoted": for a std::string std::quoted would win): in double quotes, control characters and malformed UTF-8 as \xNN, at most
-/// `max_bytes` of it.
+/// Untrusted text for a message (not "quoted": for a std::string std::quoted would win): in double quotes, control
+/// characters and malformed UTF-8 as \xNN, at most `max_bytes` of it.
 std::string quote(std::string_view untrusted, std::size_t max_bytes = 80);
 
 // ---- numbers ----------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ struct LayerNorm {
 
 /// Word + position + type, then LayerNorm and dropout.
 struct Embeddings {
-  std::shared_ptr<Parameter> word;  ///< [vocab, H]; the masked LM decoder may share it
+  std::shared_ptr<Parameter> word;            ///< [vocab, H]; the masked LM decoder may share it
   std::shared_ptr<Parameter> position, type;  ///< [positions, H], [types, H]
   LayerNorm norm;
   float dropout = 0.1f;

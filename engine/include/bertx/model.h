@@ -17,10 +17,10 @@ struct Head {
   HeadKind kind = HeadKind::none;
   ProblemKind problem = ProblemKind::single_label;
   float dropout = 0.1f;
-  std::optional<Linear> classifier;     ///< sequence and token classification [labels, H]; QA [2, H]
-  std::optional<Linear> transform;      ///< masked LM: dense, activation, norm, then the decoder
+  std::optional<Linear> classifier;  ///< sequence and token classification [labels, H]; QA [2, H]
+  std::optional<Linear> transform;   ///< masked LM: dense, activation, norm, then the decoder
   std::optional<LayerNorm> transform_norm;
-  std::optional<Linear> decoder;        ///< masked LM [vocab, H]; its weight may be the word embedding itself
+  std::optional<Linear> decoder;  ///< masked LM [vocab, H]; its weight may be the word embedding itself
   Activation activation = Activation::gelu_erf;
 
   struct Saved {
@@ -51,7 +51,8 @@ class Model {
   // ---- running: const, so one model serves many threads, each with its own Exec ---------------------------------
   /// The encoder: hidden states [H, T] after the last layer, in the arena. `every_layer`, where given, receives the
   /// embeddings' output and then each layer's.
-  Tensor encode(Exec& exec, const Batch& batch, Saved* saved = nullptr, std::vector<Tensor>* every_layer = nullptr) const;
+  Tensor encode(Exec& exec, const Batch& batch, Saved* saved = nullptr,
+                std::vector<Tensor>* every_layer = nullptr) const;
   /// Logits: [labels, B] sequence classification, [labels, T] token classification, [2, T] QA, [vocab, T] masked LM;
   /// without a head the pooler's output [H, B], or the hidden states where there is no pooler.
   Tensor forward(Exec& exec, const Batch& batch, Saved* saved = nullptr) const;
@@ -87,10 +88,10 @@ class Model {
 Model make_model(Backend& backend, const Config& config, std::uint64_t seed);
 
 struct LoadOptions {
-  std::optional<HeadKind> head;          ///< put this head on, new where the file has none of that kind
+  std::optional<HeadKind> head;  ///< put this head on, new where the file has none of that kind
   std::optional<ProblemKind> problem;
-  std::vector<std::string> labels;       ///< of a new head; empty: those of config.json
-  std::uint64_t seed = 42;               ///< of new weights
+  std::vector<std::string> labels;  ///< of a new head; empty: those of config.json
+  std::uint64_t seed = 42;          ///< of new weights
 };
 struct LoadReport {
   std::vector<std::string> initialised;  ///< parameters that the file lacks: new random weights

@@ -18,10 +18,10 @@ namespace bertx {
 /// The element types of safetensors that bertx reads and writes.
 enum class ElementType : std::uint8_t { f64, f32, f16, bf16, i64, u64, i32, u32, i16, u16, i8, u8, boolean };
 
-std::string_view name_of(ElementType type);                          ///< "F32", "BF16", "BOOL", …
-std::optional<ElementType> element_type_of(std::string_view name);   ///< of "F32", …; nothing when unknown
+std::string_view name_of(ElementType type);                         ///< "F32", "BF16", "BOOL", …
+std::optional<ElementType> element_type_of(std::string_view name);  ///< of "F32", …; nothing when unknown
 std::size_t size_of(ElementType type);
-std::optional<DType> dtype_of_element(ElementType type);             ///< nothing where the engine has no such type
+std::optional<DType> dtype_of_element(ElementType type);  ///< nothing where the engine has no such type
 ElementType element_type_of(DType type);
 
 /// One tensor of an open file. `data` is aligned to its element size and may be written to: the pages are private to

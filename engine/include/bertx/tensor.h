@@ -13,17 +13,23 @@ enum class DType : std::uint8_t { f32, f64, f16, bf16, i32, u8 };
 constexpr std::size_t size_of(DType type) {
   switch (type) {
     case DType::f64: return 8;
-    case DType::f32: case DType::i32: return 4;
-    case DType::f16: case DType::bf16: return 2;
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::f16:
+    case DType::bf16: return 2;
     case DType::u8: return 1;
   }
   return 0;
 }
 
-template <class T> inline constexpr DType dtype_of = DType::u8;
-template <> inline constexpr DType dtype_of<float> = DType::f32;
-template <> inline constexpr DType dtype_of<double> = DType::f64;
-template <> inline constexpr DType dtype_of<std::int32_t> = DType::i32;
+template <class T>
+inline constexpr DType dtype_of = DType::u8;
+template <>
+inline constexpr DType dtype_of<float> = DType::f32;
+template <>
+inline constexpr DType dtype_of<double> = DType::f64;
+template <>
+inline constexpr DType dtype_of<std::int32_t> = DType::i32;
 
 /// A matrix [rows, cols], row i beginning at data + i * stride elements. It never owns its memory.
 /// Activations are [features, tokens] (feature-major); weights are [out, in] as a checkpoint stores them;
