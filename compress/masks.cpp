@@ -126,6 +126,13 @@ void mask_weights(Backend& backend, Model& model, bool with_scores) {
   });
 }
 
+void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe) {
+  mask_weights(backend, model, true);
+  for (const MaskedMatrix& matrix : masked_matrices(model)) {
+    matrix.weight->scores()->learning_rate_factor = recipe.score_learning_rate / recipe.learning_rate;
+  }
+}
+
 void finalize_masks(Backend& backend, Model& model, double least) {
   std::unordered_map<const LinearWeight*, std::shared_ptr<LinearWeight>> made;
   model.visit_linears([&](const std::string&, Linear& linear) {

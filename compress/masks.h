@@ -35,6 +35,9 @@ void change_mask(Backend& backend, MaskedWeight& weight,
 /// Keeps int(kept · n) entries by their keys: magnitudes of weights, or scores; per matrix or over all.
 void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Key key);
 
+/// mask_weights with scores, which learn at the recipe's own rate on the trainer's schedule.
+void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe);
+
 /// Share of zeros that the masks make.
 double masked_share(Backend& backend, Model& model);
 

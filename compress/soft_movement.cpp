@@ -28,10 +28,7 @@ class SoftMovement final : public TrainHook {
   explicit SoftMovement(const Recipe& recipe) : recipe_(recipe) {}
 
   void begin(Backend& backend, Model& model, const TrainState&) override {
-    mask_weights(backend, model, true);
-    for (const MaskedMatrix& matrix : masked_matrices(model)) {
-      matrix.weight->scores()->learning_rate_factor = recipe_.score_learning_rate / recipe_.learning_rate;
-    }
+    mask_weights_with_scores(backend, model, recipe_);
     share_ = masked_share(backend, model);
   }
 

@@ -190,7 +190,7 @@ Config config_of_json(const nlohmann::json& json, const std::string& source) {
     fail(ErrorKind::bad_input, root.where(), ": num_attention_heads: found ", config.heads,
          ", expected a divisor of hidden_size ", config.hidden);
   }
-  const std::int64_t layers = root.integer("num_hidden_layers", 12, 0, kMaxLayers);
+  const std::int64_t layers = root.integer("num_hidden_layers", 12, 1, kMaxLayers);
   config.layers.assign(static_cast<std::size_t>(layers), LayerShape{config.heads, config.head_dim(), config.ffn});
   read_pruned_heads(root, config);
   read_uneven_layers(root, config);

@@ -4,6 +4,8 @@
 #include <numbers>
 #include <vector>
 
+#include "bertx/error.h"
+
 namespace bertx {
 namespace {
 
@@ -76,6 +78,7 @@ std::uint64_t mix(std::uint64_t x) {  // splitmix64
 }  // namespace
 
 Model build_model(Backend& backend, const Config& config, ParameterSource& source) {
+  if (config.layers.empty()) fail(ErrorKind::usage, "config: found no encoder layers, expected at least 1");
   const std::string base = config.head == HeadKind::none ? "" : "bert.";
   Model model;
   model.config = config;

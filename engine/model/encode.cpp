@@ -31,6 +31,12 @@ void check(const Batch& batch, const Config& config) {
 
 // -> hidden states [H, T]
 Tensor Model::encode(Exec& exec, const Batch& batch, Saved* saved, std::vector<Tensor>* every_layer) const {
+  return run_encoder(exec, batch, saved, every_layer, {});
+}
+
+// -> hidden states [H, T], or [H, n] of the tokens wanted
+Tensor Model::run_encoder(Exec& exec, const Batch& batch, Saved* saved, std::vector<Tensor>* every_layer,
+                          Tensor only) const {
   check(batch, config);
   const Tensor ids = exec.integers(batch.ids), types = exec.integers(batch.types), starts = exec.integers(batch.starts);
   if (saved) {
@@ -42,9 +48,10 @@ Tensor Model::encode(Exec& exec, const Batch& batch, Saved* saved, std::vector<T
   embeddings.forward(exec, ids, types, starts, x, saved ? &saved->embeddings : nullptr);
   if (every_layer) every_layer->assign(1, x);
   for (std::size_t i = 0; i < layers.size(); ++i) {
+    const Tensor wanted = i + 1 == layers.size() ? only : Tensor{};
     // Inference needs two activations in turn; whoever wants them all gets one a layer.
-    if (keep || y.empty()) y = exec.take(config.hidden, batch.tokens());
-    layers[i].forward(exec, x, starts, y, saved ? &saved->layers[i] : nullptr);
+    if (keep || y.empty() || !wanted.empty()) y = exec.take(config.hidden, wanted.empty() ? x.cols : wanted.cols);
+    layers[i].forward(exec, x, starts, y, saved ? &saved->layers[i] : nullptr, wanted);
     if (every_layer) every_layer->push_back(y);
     std::swap(x, y);
   }

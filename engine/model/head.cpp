@@ -5,14 +5,13 @@
 namespace bertx {
 namespace {
 
-// hidden [H, T] -> pooled [H, B] = tanh(W hidden[:, first] + b)
-Tensor pool(Exec& exec, const Linear& pooler, Tensor hidden, Tensor first_tokens, Head::Saved* saved) {
-  const Tensor first = exec.take(hidden.rows, first_tokens.cols), sum = exec.take(hidden.rows, first_tokens.cols);
-  exec.backend.gather_columns(hidden, first_tokens, first);
+// first [H, B] -> pooled [H, B] = tanh(W first + b)
+Tensor pool(Exec& exec, const Linear& pooler, Tensor first, Head::Saved* saved) {
+  const Tensor sum = exec.take(first.rows, first.cols);
   pooler.forward_without_bias(exec, first, sum);
-  const Tensor pooled = saved ? exec.take(hidden.rows, first_tokens.cols) : sum;
+  const Tensor pooled = saved ? exec.take(first.rows, first.cols) : sum;
   exec.backend.bias_activation(sum, pooler.bias_tensor(), Activation::tanh, pooled);
-  if (saved) saved->first = first, saved->pooled_sum = sum, saved->pooled = pooled;
+  if (saved) saved->pooled_sum = sum, saved->pooled = pooled;
   return pooled;
 }
 
@@ -45,13 +44,11 @@ Tensor predict_tokens(Exec& exec, const Head& head, Tensor hidden, Head::Saved* 
 
 }  // namespace
 
-Tensor head_forward(Exec& exec, const Head& head, const Linear* pooler, Tensor hidden, Tensor first_tokens,
-                    Head::Saved* saved) {
+Tensor head_forward(Exec& exec, const Head& head, const Linear* pooler, Tensor hidden, Head::Saved* saved) {
   if (saved) saved->hidden = hidden;
   switch (head.kind) {
-    case HeadKind::none: return pooler ? pool(exec, *pooler, hidden, first_tokens, saved) : hidden;
-    case HeadKind::sequence_classification:
-      return classify(exec, head, pool(exec, *pooler, hidden, first_tokens, saved), saved);
+    case HeadKind::none: return pooler ? pool(exec, *pooler, hidden, saved) : hidden;
+    case HeadKind::sequence_classification: return classify(exec, head, pool(exec, *pooler, hidden, saved), saved);
     case HeadKind::token_classification: return classify(exec, head, hidden, saved);
     case HeadKind::question_answering: {
       const Tensor logits = exec.take(head.classifier->weight->out(), hidden.cols);
@@ -63,15 +60,12 @@ Tensor head_forward(Exec& exec, const Head& head, const Linear* pooler, Tensor h
   return {};
 }
 
-void head_backward(Exec& exec, Head& head, Linear* pooler, const Head::Saved& saved, Tensor first_tokens,
-                   Tensor dlogits, Tensor dhidden) {
+void head_backward(Exec& exec, Head& head, Linear* pooler, const Head::Saved& saved, Tensor dlogits, Tensor dhidden) {
   Backend& backend = exec.backend;
   const Arena::Mark mark = exec.arena.mark();
   const auto through_pooler = [&](Tensor dpooled) {  // dpooled [H, B] (used up) -> dhidden
     backend.activation_grad(saved.pooled_sum, Activation::tanh, dpooled, dpooled);
-    const Tensor dfirst = exec.take(dpooled.rows, dpooled.cols);
-    pooler->backward(exec, saved.first, dpooled, dfirst);
-    backend.gather_columns_grad(dfirst, first_tokens, dhidden);
+    pooler->backward(exec, saved.hidden, dpooled, dhidden);
   };
   switch (head.kind) {
     case HeadKind::none:

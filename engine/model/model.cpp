@@ -10,8 +10,7 @@
 namespace bertx {
 
 Tensor Model::forward(Exec& exec, const Batch& batch, Saved* saved) const {
-  const Tensor hidden = encode(exec, batch, saved);
-  Tensor first_tokens;
+  Tensor first_tokens;  // a pooler reads the first token of each sequence only
   if (pooler) {
     for (std::int64_t b = 0; b < batch.sequences(); ++b) {
       if (batch.starts[b] == batch.starts[b + 1]) {
@@ -20,8 +19,8 @@ Tensor Model::forward(Exec& exec, const Batch& batch, Saved* saved) const {
     }
     first_tokens = exec.integers(std::span(batch.starts).first(static_cast<std::size_t>(batch.sequences())));
   }
-  if (saved) saved->first_tokens = first_tokens;
-  return head_forward(exec, head, pooler ? &*pooler : nullptr, hidden, first_tokens, saved ? &saved->head : nullptr);
+  const Tensor hidden = run_encoder(exec, batch, saved, nullptr, first_tokens);
+  return head_forward(exec, head, pooler ? &*pooler : nullptr, hidden, saved ? &saved->head : nullptr);
 }
 
 double Model::loss(Exec& exec, const Batch& batch, Tensor logits, double scale, Tensor dlogits) const {
@@ -59,9 +58,11 @@ double Model::loss(Exec& exec, const Batch& batch, Tensor logits, double scale, 
 
 void Model::backward(Exec& exec, const Batch& batch, const Saved& saved, Tensor dlogits) {
   const Arena::Mark mark = exec.arena.mark();
-  Tensor dy = exec.take(config.hidden, batch.tokens()), dx = exec.take(config.hidden, batch.tokens());
-  head_backward(exec, head, pooler ? &*pooler : nullptr, saved.head, saved.first_tokens, dlogits, dy);
-  for (std::size_t i = layers.size(); i-- > 0;) {
+  const Tensor dhidden = exec.take(config.hidden, saved.hidden.cols);
+  head_backward(exec, head, pooler ? &*pooler : nullptr, saved.head, dlogits, dhidden);
+  Tensor dx = exec.take(config.hidden, batch.tokens()), dy = exec.take(config.hidden, batch.tokens());
+  layers.back().backward(exec, saved.layers.back(), saved.starts, dhidden, dy, static_cast<int>(layers.size()) - 1);
+  for (std::size_t i = layers.size() - 1; i-- > 0;) {
     layers[i].backward(exec, saved.layers[i], saved.starts, dy, dx, static_cast<int>(i));
     std::swap(dx, dy);
   }

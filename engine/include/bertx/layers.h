@@ -68,14 +68,17 @@ struct EncoderLayer {
   float hidden_dropout = 0.1f, attention_dropout = 0.1f;
 
   struct Saved {
-    Tensor x, q, k, v, context, log_sum_exp;  ///< attention
+    Tensor x, q, k, v, context, log_sum_exp;  ///< attention, all tokens
+    Tensor only, wanted_context;              ///< what forward was asked for, and the context there
     Dropout attention_dropout, attention_output_dropout, output_dropout;
     LayerNorm::Saved attention_norm, output_norm;
     Tensor attended, ffn_sum, ffn_active;  ///< after the first norm; before and after the activation
   };
-  /// x [H, T] -> y [H, T]; without `saved` the arena is left as it was found.
-  void forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved) const;
-  /// dy [H, T] is used up; dx [H, T] is overwritten. `index` names the layer to the probe.
+  /// x [H, T] -> y [H, T]; without `saved` the arena is left as it was found. `only` i32 [1, n] names the tokens whose
+  /// output is wanted: then y is [H, n], and nothing after attention is spent on the others (a classifier reads the
+  /// first token of each text only, which saves three quarters of its last layer).
+  void forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved, Tensor only = {}) const;
+  /// dy [H, T] (or [H, n]) is used up; dx [H, T] is overwritten. `index` names the layer to the probe.
   void backward(Exec& exec, const Saved& saved, Tensor starts, Tensor dy, Tensor dx, int index);
   void visit(const std::string& path, const Visit& parameter);
   /// The six linear maps with their names, in the order of a checkpoint.

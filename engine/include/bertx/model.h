@@ -24,7 +24,7 @@ struct Head {
   Activation activation = Activation::gelu_erf;
 
   struct Saved {
-    Tensor hidden, first, pooled_sum, pooled, dropped;  ///< sequence classification: through the pooler
+    Tensor hidden, pooled_sum, pooled, dropped;  ///< what the head was given; through the pooler
     Dropout dropout;
     Tensor transform_sum, transform_active, transform_out;  ///< masked LM
     LayerNorm::Saved transform_norm;
@@ -41,10 +41,10 @@ class Model {
   Head head;
 
   struct Saved {
-    Tensor ids, types, starts, first_tokens;
+    Tensor ids, types, starts;
     Embeddings::Saved embeddings;
     std::vector<EncoderLayer::Saved> layers;
-    Tensor hidden;  ///< [H, T] after the last layer
+    Tensor hidden;  ///< [H, T] after the last layer; [H, B] where a pooler reads first tokens only
     Head::Saved head;
   };
 
@@ -81,6 +81,8 @@ class Model {
   std::int64_t parameter_count();
 
  private:
+  /// encode, but of the last layer `only` these tokens' outputs where it is not empty: [H, n].
+  Tensor run_encoder(Exec& exec, const Batch& batch, Saved* saved, std::vector<Tensor>* every_layer, Tensor only) const;
   std::string prefix() const { return head.kind == HeadKind::none ? "" : "bert."; }
 };
 
