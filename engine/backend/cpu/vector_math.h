@@ -22,7 +22,7 @@ BERTX_INLINE Vector exp(Vector x) {
   p = p * r + 1.0000000380615817f;
   p = p * r + 1.0f;
   // The low bits of `shifted` are n: moved into the exponent of 1 they make 2^n.
-  const Vector power = (Vector)(((IntVector)shifted << 23) + 0x3F800000);
+  const Vector power = (Vector)(((WordVector)shifted << 23) + 0x3F800000u);
   return x < -87.3f ? Vector{} : p * power;
 }
 
