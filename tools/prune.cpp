@@ -50,7 +50,8 @@ void declare(Flags& flags, PruneFlags& prune) {
               "native: bertx's compressed form; dense: a plain directory with exact zeros")
       .toggle("one_shot", &prune.one_shot, "prune at once, although training data is given")
       .number("schedule_begin", &r.schedule_begin, Range::between(0, 1), "share of the steps before the first zero")
-      .number("schedule_end", &r.schedule_end, Range::between(0, 1), "share of the steps after which the mask stays")
+      .number("schedule_end", &r.schedule_end, Range::between(0, 1),
+              "share of the steps after which the sparsity stays")
       .number("initial_sparsity", &r.initial_sparsity, Range::below(0, 1), "at schedule_begin")
       .integer("mask_interval", &r.mask_interval, 1, 1 << 20, "steps between two rankings")
       .number("score_learning_rate", &r.score_learning_rate, Range::above(0, 1e3), "movement: rate of the scores")

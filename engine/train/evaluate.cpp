@@ -39,15 +39,6 @@ void fill_labels(Predictions& predictions, std::span<const EncodedExample> examp
   }
 }
 
-LabelKind prediction_kind(ProblemKind problem) {
-  switch (problem) {
-    case ProblemKind::single_label: return LabelKind::single_label;
-    case ProblemKind::regression: return LabelKind::regression;
-    case ProblemKind::multi_label: return LabelKind::multi_label;
-  }
-  return LabelKind::none;
-}
-
 }  // namespace
 
 EvalResult evaluate(Backend& backend, const Model& model, std::span<const EncodedExample> examples,
@@ -67,7 +58,7 @@ EvalResult evaluate(Backend& backend, const Model& model, std::span<const Encode
 
   EvalResult result;
   result.samples = count;
-  result.predictions.kind = prediction_kind(model.head.problem);
+  result.predictions.kind = kind_of(model.head.problem);
   result.predictions.outputs = outputs;
   result.predictions.logits.resize(examples.size() * static_cast<std::size_t>(outputs));
   fill_labels(result.predictions, examples, options.kind);

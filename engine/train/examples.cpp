@@ -6,8 +6,6 @@
 #include "train/crc32c.h"
 
 namespace bertx {
-namespace {
-
 LabelKind kind_of(ProblemKind problem) {
   switch (problem) {
     case ProblemKind::single_label: return LabelKind::single_label;
@@ -16,8 +14,6 @@ LabelKind kind_of(ProblemKind problem) {
   }
   return LabelKind::none;
 }
-
-}  // namespace
 
 std::int64_t output_count(const Model& model) {
   if (model.head.kind != HeadKind::sequence_classification || !model.head.classifier) {

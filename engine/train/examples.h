@@ -10,6 +10,9 @@
 
 namespace bertx {
 
+/// The labels that a head for this problem is trained on.
+LabelKind kind_of(ProblemKind problem);
+
 /// The outputs of the model's sequence classification head; Error(usage) where it has none.
 std::int64_t output_count(const Model& model);
 

@@ -15,11 +15,7 @@
 namespace bertx::compress {
 namespace {
 
-std::vector<double> logits_of(Backend& backend, const Model& model, const Batch& batch) {
-  Arena arena(backend);
-  Exec exec{backend, arena};
-  return test::values_of(backend, model.forward(exec, batch));
-}
+using test::logits_of;
 
 Model tiny_model(Backend& backend) {
   Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);

@@ -12,11 +12,7 @@
 namespace bertx {
 namespace {
 
-std::vector<double> logits_of(Backend& backend, const Model& model, const Batch& batch) {
-  Arena arena(backend);
-  Exec exec{backend, arena};
-  return test::values_of(backend, model.forward(exec, batch));
-}
+using test::logits_of;
 
 // Numbers that F32 holds exactly, so that a round trip through a file may not change a bit.
 void round_to_float(Backend& backend, Model& model) {

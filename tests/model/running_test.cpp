@@ -15,11 +15,7 @@
 namespace bertx {
 namespace {
 
-std::vector<double> logits_of(Backend& backend, const Model& model, const Batch& batch) {
-  Arena arena(backend);
-  Exec exec{backend, arena};
-  return test::values_of(backend, model.forward(exec, batch));
-}
+using test::logits_of;
 
 // The sequences of `batch` that `order` names, as a batch of their own.
 Batch select(const Batch& batch, const std::vector<std::size_t>& order) {

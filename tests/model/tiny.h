@@ -83,6 +83,13 @@ inline Batch tiny_batch(const Model& model, std::uint64_t seed) {
   return batch;
 }
 
+/// What a model says of a batch, row by row.
+inline std::vector<double> logits_of(Backend& backend, const Model& model, const Batch& batch) {
+  Arena arena(backend);
+  Exec exec{backend, arena};
+  return values_of(backend, model.forward(exec, batch));
+}
+
 /// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; shared
 /// (layer 1 uses layer 0's weights); no_heads and few_heads (layer 0 has none, layer 1 has one).
 inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
