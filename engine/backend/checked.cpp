@@ -336,6 +336,7 @@ class CheckedBackend final : public Backend {
       m.compare("first moment", items[i].first_moment, 1, first[i]);
       m.compare("second moment", items[i].second_moment, 1, second[i]);
       m.compare("value", items[i].value, 1, value[i] + max_abs(mirrors[i].value));
+      m.compare("gradient", items[i].gradient, 1, 0);
     }
   }
 

@@ -1,5 +1,7 @@
 #include "core/host_memory.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -11,6 +13,7 @@ namespace bertx {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kAddressSpace = std::size_t{1} << 47;  // of a process on x86-64; no allocator is asked for more
 
 [[maybe_unused]] bool is_float(DType type) { return type != DType::i32 && type != DType::u8; }
@@ -62,12 +65,17 @@ std::byte* row(Tensor x, std::int64_t i) { return static_cast<std::byte*>(x.row_
 }  // namespace
 
 Buffer allocate_host(std::size_t bytes) {
+  // Parameters, moments and arenas lie on huge pages where the kernel has them: a training step walks through all of
+  // them, and with pages of 4 KiB it spends 1.5 to 5 % of its time on address translation.
+  const bool huge = bytes >= 2 * kHugePage;
+  const auto alignment = static_cast<std::align_val_t>(huge ? kHugePage : kAlignment);
   void* data = nullptr;
-  if (bytes < kAddressSpace) {
-    data = ::operator new (std::max(bytes, kAlignment), std::align_val_t{kAlignment}, std::nothrow);
-  }
+  if (bytes < kAddressSpace) data = ::operator new(std::max(bytes, kAlignment), alignment, std::nothrow);
   if (data == nullptr) fail(ErrorKind::out_of_memory, "out of memory: ", bytes, " bytes were needed in one piece");
-  return {std::shared_ptr<void>(data, [](void* p) { ::operator delete (p, std::align_val_t{kAlignment}); }), bytes};
+#ifdef MADV_HUGEPAGE
+  if (huge) ::madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // advice: refused, it costs only time
+#endif
+  return {std::shared_ptr<void>(data, [alignment](void* p) { ::operator delete(p, alignment); }), bytes};
 }
 
 void convert_host(Tensor from, Tensor to) {

@@ -114,7 +114,7 @@ void verify_checkpoint(const fs::path& path) {
   }
 }
 
-void load_moments(const fs::path& checkpoint, Backend& backend, const Optimizer& optimizer) {
+void load_moments(const fs::path& checkpoint, Backend& backend, Optimizer& optimizer) {
   const fs::path path = checkpoint / kOptimizerFile;
   const SafetensorsFile file = SafetensorsFile::open(path);
   const auto load = [&](const std::string& name, Tensor moment) {
@@ -138,6 +138,7 @@ void load_moments(const fs::path& checkpoint, Backend& backend, const Optimizer&
     fail(ErrorKind::bad_input, path.string(), ": found ", file.entries().size(), " tensors, expected ",
          2 * optimizer.entries().size(), ", two for each parameter that is trained");
   }
+  optimizer.moments_were_loaded();
 }
 
 std::vector<std::pair<std::int64_t, fs::path>> list_checkpoints(const fs::path& output_dir) {

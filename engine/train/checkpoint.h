@@ -42,7 +42,7 @@ void write_checkpoint(const std::filesystem::path& path, const CheckpointContent
 /// Reads every file once. Throws Error(bad_input) that names the file and what is wrong with it.
 void verify_checkpoint(const std::filesystem::path& path);
 /// Moments of exactly the optimizer's parameters; Error(bad_input) otherwise.
-void load_moments(const std::filesystem::path& checkpoint, Backend& backend, const Optimizer& optimizer);
+void load_moments(const std::filesystem::path& checkpoint, Backend& backend, Optimizer& optimizer);
 
 /// checkpoint-<step> directories, ascending.
 std::vector<std::pair<std::int64_t, std::filesystem::path>> list_checkpoints(const std::filesystem::path& output_dir);

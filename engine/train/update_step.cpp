@@ -26,7 +26,6 @@ UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches
   const std::int64_t step = state.step + 1;
   UpdateResult result;
   if (hook) hook->before_step(backend_, model_, state);
-  optimizer_.zero_gradients();
   for (std::int64_t micro = 0; micro < micro_batches; ++micro) {
     const Batch batch = batch_of(micro);
     arena_.reset();
@@ -36,6 +35,7 @@ UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches
     const double loss = model_.loss(exec, batch, logits, 1.0 / static_cast<double>(micro_batches), dlogits);
     if (!std::isfinite(loss)) fail_on_loss(backend_, model_, step, loss);
     model_.backward(exec, batch, saved_, dlogits);
+    optimizer_.use_word_rows(batch.ids);
     result.loss += loss / static_cast<double>(micro_batches);
     result.tokens += batch.tokens();
   }

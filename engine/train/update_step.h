@@ -22,7 +22,8 @@ class UpdateStep {
   UpdateStep(Backend& backend, Model& model, const TrainOptions& options);
 
   /// The update after `state.step` ones, with state.learning_rate. `batch(i)` is called for i in [0, micro_batches).
-  /// Throws Error(numeric) before anything is updated when the loss or a gradient is not finite.
+  /// Throws Error(numeric) before anything is updated when the loss or a gradient is not finite; it cannot go on then,
+  /// for gradients are cleared by an update.
   UpdateResult run(const TrainState& state, std::int64_t micro_batches, const std::function<Batch(std::int64_t)>& batch,
                    TrainHook* hook);
 

@@ -54,6 +54,7 @@ class AdamW : public SubjectTest {
       EXPECT_TRUE(all_near(values_of(*backend, value.tensor), w, backend->real(), step, 4)) << "step " << step;
       EXPECT_TRUE(all_near(values_of(*backend, first.tensor), m, backend->real(), step, 0.4)) << "step " << step;
       EXPECT_TRUE(all_near(values_of(*backend, second.tensor), v, backend->real(), step, 1e-3)) << "step " << step;
+      EXPECT_EQ(values_of(*backend, g.tensor), std::vector<double>(kCount, 0.0)) << "step " << step;
     }
   }
 };
@@ -76,6 +77,48 @@ TEST_P(AdamW, FirstStepIsTheLearningRate) {
   const auto values = values_of(*backend, value.tensor);
   EXPECT_NEAR(values[0], 0.95 - 0.1, 1e-6);
   EXPECT_NEAR(values[1], 0.95 + 0.1, 1e-6);
+}
+
+// Rows without a gradient, and rows that never had one, move by the very bits that gradients of 0 give them.
+TEST_P(AdamW, LeavingOutZerosChangesNoBit) {
+  const auto backend = make();
+  constexpr std::int64_t kRows = 3, kCols = 29;
+  RandomSource random(7);
+  const auto start = random.normals(kRows * kCols), moment = random.normals(kCols, 0.1);
+  struct Tensors {
+    Storage value, gradient, first, second;
+  };
+  const auto make_tensors = [&] {
+    Tensors t{make_matrix(*backend, kRows, kCols, start), make_storage(*backend, kRows, kCols, backend->real()),
+              make_storage(*backend, kRows, kCols, backend->real()),
+              make_storage(*backend, kRows, kCols, backend->real())};
+    std::vector<double> row = moment;  // row 0 has a past, row 1 a gradient, row 2 neither
+    backend->upload(view(row.data(), 1, kCols, DType::f64), t.first.tensor.row_range(0, 1));
+    for (double& x : row) x *= x;
+    backend->upload(view(row.data(), 1, kCols, DType::f64), t.second.tensor.row_range(0, 1));
+    return t;
+  };
+  const Tensors whole = make_tensors(), parts = make_tensors();
+  for (std::int64_t step = 1; step <= 4; ++step) {
+    std::vector<double> row = random.normals(kCols);
+    const AdamWStep update{.learning_rate = 0.01, .step = step, .gradient_scale = 0.5};
+    for (const Tensors* t : {&whole, &parts}) {
+      backend->upload(view(row.data(), 1, kCols, DType::f64), t->gradient.tensor.row_range(1, 1));
+    }
+    const AdamWItem all{whole.value.tensor, whole.gradient.tensor, whole.first.tensor, whole.second.tensor, 0.1};
+    backend->adamw(update, {&all, 1});
+    std::vector<AdamWItem> rows;
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      const auto at = [i](const Storage& x) { return x.tensor.row_range(i, 1); };
+      rows.push_back({at(parts.value), i == 1 ? at(parts.gradient) : Tensor{}, i < 2 ? at(parts.first) : Tensor{},
+                      i < 2 ? at(parts.second) : Tensor{}, 0.1});
+    }
+    backend->adamw(update, rows);
+    for (Storage Tensors::*field : {&Tensors::value, &Tensors::first, &Tensors::second}) {
+      EXPECT_EQ(values_of(*backend, (parts.*field).tensor), values_of(*backend, (whole.*field).tensor));
+    }
+  }
+  EXPECT_NE(values_of(*backend, parts.value.tensor), start);
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, AdamW, testing::ValuesIn(subjects()), subject_name);

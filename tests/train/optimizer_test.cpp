@@ -50,7 +50,6 @@ TEST(Optimizer, EveryParameterMovesAsAScalarOne) {
     EXPECT_EQ(optimizer.entries().size(), parameters.size() - 1);
     RandomSource random(3);
     for (std::int64_t step = 1; step <= 5; ++step) {
-      optimizer.zero_gradients();
       double squares = 0;
       std::map<std::string, double> gradients;
       for (auto& [path, p] : parameters) {
@@ -72,6 +71,63 @@ TEST(Optimizer, EveryParameterMovesAsAScalarOne) {
       }
     }
   }
+}
+
+/// Ids 0 to 9 in the first steps, others later; the gradients of 16 x 40 numbers of the word embeddings.
+std::vector<std::int32_t> ids_of_step(std::int64_t step) {
+  return step <= 2 ? std::vector<std::int32_t>{3, 4, 5, 9} : std::vector<std::int32_t>{5, 5, 30, 31, 39};
+}
+
+TEST(Optimizer, LeavingOutRowsWithoutGradientChangesNoBit) {
+  for (const double decay : {0.0, 0.1}) {
+    for (const char* name : {"reference", "cpu"}) {
+      auto backend = make_backend(name);
+      TrainOptions options;
+      options.weight_decay = decay;
+      Model whole_model = make_model(*backend, small_config(), 1), rows_model = make_model(*backend, small_config(), 1);
+      Optimizer whole(*backend, whole_model, options), rows(*backend, rows_model, options);
+      RandomSource random(3);
+      const Tensor value = rows_model.embeddings.word->tensor();
+      const std::vector<double> start = values_of(*backend, value);
+      for (std::int64_t step = 1; step <= 5; ++step) {
+        for (const std::int32_t id : ids_of_step(step)) {
+          std::vector<double> row = random.normals(16);
+          for (Model* model : {&whole_model, &rows_model}) {
+            backend->upload(view(row.data(), 1, 16, DType::f64), model->embeddings.word->gradient().row_range(id, 1));
+          }
+        }
+        rows.use_word_rows(ids_of_step(step));
+        const double norm = whole.gradient_norm();
+        EXPECT_NEAR(rows.gradient_norm(), norm, 1e-12 * norm);
+        whole.update(0.01, step, norm);
+        rows.update(0.01, step, norm);
+        EXPECT_TRUE(same_bytes(bytes_of(*backend, whole_model), bytes_of(*backend, rows_model))) << "step " << step;
+        for (const double g : values_of(*backend, rows_model.embeddings.word->gradient())) ASSERT_EQ(g, 0.0);
+        if (step == 3) rows.moments_were_loaded();  // what it finds is what it knew
+      }
+      for (std::size_t i = 0; i < whole.entries().size(); ++i) {
+        EXPECT_EQ(values_of(*backend, whole.entries()[i].second_moment.tensor),
+                  values_of(*backend, rows.entries()[i].second_moment.tensor));
+      }
+      // Row 3 moves on without a gradient, by its moments; row 20 by the decay alone.
+      const std::vector<double> end = values_of(*backend, value);
+      EXPECT_NE(end[3 * 16], start[3 * 16]);
+      EXPECT_EQ(end[20 * 16] == start[20 * 16], decay == 0);
+    }
+  }
+}
+
+// The decoder of a masked language model gives every row a gradient.
+TEST(Optimizer, ASharedWordEmbeddingCountsWhole) {
+  auto backend = make_reference_backend();
+  Config config = small_config();
+  config.head = HeadKind::masked_lm;
+  Model model = make_model(*backend, config, 1);
+  Optimizer optimizer(*backend, model, {});
+  model.embeddings.word->gradient().as<double>()[20 * 16] = 3;
+  const std::vector<std::int32_t> ids = {1, 2};
+  optimizer.use_word_rows(ids);
+  EXPECT_DOUBLE_EQ(optimizer.gradient_norm(), 3);
 }
 
 TEST(Optimizer, NamesTheBadTensor) {

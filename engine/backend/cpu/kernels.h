@@ -101,7 +101,8 @@ using SoftmaxGrad = void(ConstMatrix logits, int64_t classes, Range cols, const 
                          Matrix dlogits);
 
 // ---- optimizer_kernels.cpp: `count` elements one after the other ----
-using AdamW = void(const AdamWFactors& factors, float* value, const float* gradient, float* first, float* second,
+/// gradient becomes 0; it may be null (zeros), and first and second with it (zeros that stay).
+using AdamW = void(const AdamWFactors& factors, float* value, float* gradient, float* first, float* second,
                    int64_t count);
 using SumOfSquares = double(const float* x, int64_t count);
 using MaskApply = void(const float* w, const uint8_t* mask, float* out, int64_t count);

@@ -15,19 +15,23 @@ constexpr std::int64_t kUnit = 16384;
 std::int64_t units_of(std::int64_t elements) { return (elements + kUnit - 1) / kUnit; }
 
 /// Calls body(item, first element, count, unit) for the units of all items, on all threads; size(item) is its elements.
+/// Threads share the elements, not the units: items may be as small as one row of a table. A unit belongs to the thread
+/// that has its first element.
 template <class Items, class Size, class Body>
 void for_units(const Items& items, const Size& size, const Body& body) {
-  std::int64_t units = 0;
-  for (const auto& item : items) units += units_of(size(item));
-  sparse::parallel_ranges(units, 2, [&](std::int64_t first, std::int64_t last) {
-    std::int64_t before = 0;  // units of the items already passed
+  std::int64_t total = 0;
+  for (const auto& item : items) total += size(item);
+  sparse::parallel_ranges(total, 2 * kUnit, [&](std::int64_t first, std::int64_t last) {
+    std::int64_t begin = 0, unit = 0;  // elements and units of the items already passed
     for (const auto& item : items) {
-      const std::int64_t elements = size(item), own = units_of(elements);
-      for (std::int64_t u = std::max(first - before, std::int64_t{0}); u < std::min(last - before, own); ++u) {
-        body(item, u * kUnit, std::min(kUnit, elements - u * kUnit), before + u);
+      const std::int64_t elements = size(item);
+      for (std::int64_t u = begin < first ? units_of(first - begin) : 0;
+           u * kUnit < elements && begin + u * kUnit < last; ++u) {
+        body(item, u * kUnit, std::min(kUnit, elements - u * kUnit), unit + u);
       }
-      before += own;
-      if (before >= last) break;
+      begin += elements;
+      unit += units_of(elements);
+      if (begin >= last) break;
     }
   });
 }
@@ -102,7 +106,7 @@ void CpuBackend::adamw(const AdamWStep& step, std::span<const AdamWItem> items) 
   const double correction2 = step.bias_correction ? 1 - std::pow(step.beta2, static_cast<double>(step.step)) : 1;
   const auto size = [](const AdamWItem& item) {
     assert(item.value.contiguous() && item.gradient.contiguous() && item.first_moment.contiguous() &&
-           item.second_moment.contiguous());
+           item.second_moment.contiguous() && (item.gradient.empty() || !item.first_moment.empty()));
     return item.value.size();
   };
   for_units(items, size, [&](const AdamWItem& item, std::int64_t first, std::int64_t count, std::int64_t) {
@@ -116,8 +120,8 @@ void CpuBackend::adamw(const AdamWStep& step, std::span<const AdamWItem> items) 
                                     static_cast<float>(rate / correction1),
                                     static_cast<float>(1 / std::sqrt(correction2)),
                                     static_cast<float>(step.eps)};
-    kernel(factors, item.value.as<float>() + first, item.gradient.as<float>() + first,
-           item.first_moment.as<float>() + first, item.second_moment.as<float>() + first, count);
+    const auto at = [first](Tensor x) { return x.empty() ? nullptr : x.as<float>() + first; };
+    kernel(factors, at(item.value), at(item.gradient), at(item.first_moment), at(item.second_moment), count);
   });
 }
 

@@ -6,18 +6,29 @@ namespace bertx::cpu::BERTX_ISA_NAMESPACE {
 
 //   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g²
 //   w = decay w - rate m / (sqrt(v) root_scale + eps)
-void adamw(const AdamWFactors& factors, float* value, const float* gradient, float* first, float* second,
-           int64_t count) {
+// Ordinary stores: what is written was read just before, so that its lines are in the cache and streaming past it would
+// save nothing.
+void adamw(const AdamWFactors& factors, float* value, float* gradient, float* first, float* second, int64_t count) {
   const AdamWFactors f = factors;
-  for_vectors(count, [&](auto access, int64_t i) {
-    const Vector g = access.load(gradient + i) * f.gradient_scale;
+  const auto update = [&](auto access, int64_t i, Vector g) {
     const Vector m = f.beta1 * access.load(first + i) + f.one_minus_beta1 * g;
     const Vector v = f.beta2 * access.load(second + i) + f.one_minus_beta2 * (g * g);
     const Vector w = f.decay * access.load(value + i) - f.rate * m / (square_root(v) * f.root_scale + f.eps);
     access.store(first + i, m);
     access.store(second + i, v);
     access.store(value + i, w);
-  });
+  };
+  if (gradient != nullptr) {
+    for_vectors(count, [&](auto access, int64_t i) {
+      const Vector g = access.load(gradient + i) * f.gradient_scale;
+      access.store(gradient + i, Vector{});
+      update(access, i, g);
+    });
+  } else if (first != nullptr) {
+    for_vectors(count, [&](auto access, int64_t i) { update(access, i, Vector{}); });
+  } else {
+    for_vectors(count, [&](auto access, int64_t i) { access.store(value + i, f.decay * access.load(value + i)); });
+  }
 }
 
 double sum_of_squares(const float* x, int64_t count) {

@@ -61,11 +61,14 @@ void ReferenceBackend::adamw(const AdamWStep& step, std::span<const AdamWItem> i
     const double rate = step.learning_rate * item.learning_rate_factor;
     for (std::int64_t i = 0; i < item.value.rows; ++i) {
       for (std::int64_t j = 0; j < item.value.cols; ++j) {
-        const double g = at(item.gradient, i, j) * step.gradient_scale;
-        double &w = at(item.value, i, j), &m = at(item.first_moment, i, j), &v = at(item.second_moment, i, j);
+        double& w = at(item.value, i, j);
+        w -= rate * item.weight_decay * w;
+        if (item.first_moment.empty()) continue;
+        double &m = at(item.first_moment, i, j), &v = at(item.second_moment, i, j);
+        const double g = item.gradient.empty() ? 0 : at(item.gradient, i, j) * step.gradient_scale;
+        if (!item.gradient.empty()) at(item.gradient, i, j) = 0;
         m = step.beta1 * m + (1 - step.beta1) * g;
         v = step.beta2 * v + (1 - step.beta2) * g * g;
-        w -= rate * item.weight_decay * w;
         w -= rate * (m / correction1) / (std::sqrt(v / correction2) + step.eps);
       }
     }

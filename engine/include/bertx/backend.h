@@ -52,7 +52,9 @@ struct AdamWStep {
   double gradient_scale = 1.0;  ///< gradients are multiplied by this first (clipping)
 };
 
-/// One tensor of an AdamW update; all of one shape and contiguous.
+/// One tensor of an AdamW update, or some rows of one; all of one shape and contiguous. Most rows of a word embedding
+/// have no gradient in a step: an empty gradient is 0 everywhere. Empty moments (then the gradient is empty, too) are 0
+/// and stay so: only the decay acts.
 struct AdamWItem {
   Tensor value, gradient, first_moment, second_moment;
   double weight_decay = 0;
@@ -169,6 +171,7 @@ class Backend {
 
   // ---- optimizer ------------------------------------------------------------------------------------------------
   virtual double sum_of_squares(std::span<const Tensor> tensors) = 0;
+  /// One update of all items. Gradients become 0 as they are read, so that the next step need not clear them.
   virtual void adamw(const AdamWStep& step, std::span<const AdamWItem> items) = 0;
 };
 

@@ -96,7 +96,7 @@ class TrainHook {
   /// Before the forward pass of a step (once per update, not per micro-batch): sets masks for this step.
   virtual void before_step(Backend&, Model&, const TrainState&) {}
   /// Gradients of the whole batch are there, not yet clipped: adds those of a penalty; returns the penalty's value,
-  /// which is added to the reported loss.
+  /// which is added to the reported loss. Of the word embeddings only the rows of the batch's tokens have a gradient.
   virtual double after_backward(Backend&, Model&, const TrainState&) { return 0.0; }
   /// Parameters are updated and refreshed.
   virtual void after_update(Backend&, Model&, const TrainState&) {}
