@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cpu/finish.h"
 #include "cpu/kernels.h"
 #include "cpu/scratch.h"
 #include "cpu/split.h"
@@ -166,8 +167,7 @@ struct PackedProduct {
   std::int64_t ldx;
   float* y;
   std::int64_t ldy;
-  const float* bias;
-  Epilogue epilogue;
+  const Epilogue<float>& epilogue;
 
   /// Panels [first, last) of the rows, in one thread, for blocks [first_block, last_block).
   void multiply(std::int64_t first_block, std::int64_t last_block, std::int64_t first, std::int64_t last) const {
@@ -192,23 +192,30 @@ struct PackedProduct {
       kernels.pack_tokens(source + column * ldx, ldx, columns, count, width, block);
       for (std::int64_t panel = first; panel < last; ++panel) {
         const std::int64_t row = row_of(panel);
-        kernels.spmm_cell(w.cell(tile, panel), block, width, bias != nullptr ? bias + row : nullptr, tile == 0,
-                          sums + (row - first_row) * stride, stride);
+        const float* const bias = epilogue.bias != nullptr ? epilogue.bias + row : nullptr;
+        kernels.spmm_cell(w.cell(tile, panel), block, width, bias, tile == 0, sums + (row - first_row) * stride,
+                          stride);
+        if (whole && tile + 1 == w.tiles) finish(row, row_of(panel + 1), b);
       }
     }
-    if (!whole) kernels.unpack_tokens(sums, width, rows, count, target, ldy);
-    if (epilogue != Epilogue::none) kernels.gelu(target, ldy, rows, count, epilogue == Epilogue::gelu_tanh);
+    if (whole) return;
+    kernels.unpack_tokens(sums, width, rows, count, target, ldy);
+    finish(first_row, first_row + rows, b);
+  }
+
+  void finish(std::int64_t first_row, std::int64_t last_row, std::int64_t b) const {
+    finish_rows(kernels, epilogue, first_row, last_row, blocks.first(b), blocks.size(b), y, ldy);
   }
 };
 
 }  // namespace
 
 void spmm_packed(const PackedCsr& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
-                 const float* bias, Epilogue epilogue) {
+                 const Epilogue<float>& epilogue) {
   if (tokens == 0 || w.rows() == 0) return;
   const Kernels& kernels = active_kernels();
   const TokenBlocks blocks(tokens, std::min(kBlockTokens, kernels.max_width), kernels.lanes);
-  const PackedProduct product{*w.data(), kernels, blocks, x, ldx, y, ldy, bias, epilogue};
+  const PackedProduct product{*w.data(), kernels, blocks, x, ldx, y, ldy, epilogue};
   const std::int64_t panels = w.data()->panels(), work = (w.nnz() + w.rows() * kRowCost) * tokens;
   split_work(blocks.count, panels, work,
              [&](std::int64_t first, std::int64_t last, std::int64_t part, std::int64_t parts) {

@@ -1,31 +1,18 @@
 #include "bertx/sparse/reference.h"
 
-#include <cmath>
-#include <numbers>
-
 namespace bertx::sparse {
 
 template <class T>
-T apply_epilogue(Epilogue epilogue, T y) {
-  switch (epilogue) {
-    case Epilogue::none: return y;
-    case Epilogue::gelu_erf: return y * T(0.5) * (T(1) + std::erf(y / std::numbers::sqrt2_v<T>));
-    case Epilogue::gelu_tanh: {
-      const T scale = std::numbers::sqrt2_v<T> * std::numbers::inv_sqrtpi_v<T>;
-      return y * T(0.5) * (T(1) + std::tanh(scale * (y + T(0.044715) * y * y * y)));
-    }
-  }
-  return y;
-}
-
-template <class T>
 void spmm_reference(const CsrView<T>& w, const T* x, std::int64_t ldx, T* y, std::int64_t ldy, std::int64_t tokens,
-                    const T* bias, Epilogue epilogue) {
+                    const Epilogue<T>& epilogue) {
   for (std::int64_t r = 0; r < w.rows; ++r) {
     for (std::int64_t t = 0; t < tokens; ++t) {
-      T sum = bias != nullptr ? bias[r] : T(0);
+      T sum = epilogue.bias != nullptr ? epilogue.bias[r] : T(0);
       for (std::int32_t n = w.row_start[r]; n < w.row_start[r + 1]; ++n) sum += w.values[n] * x[w.columns[n] * ldx + t];
-      y[r * ldy + t] = apply_epilogue(epilogue, sum);
+      T& out = y[r * ldy + t];
+      out = sum;
+      if (epilogue.activation != nullptr) epilogue.activation(&out, 1, 1, 1);
+      if (epilogue.residual != nullptr) out += epilogue.residual[r * epilogue.residual_stride + t];
     }
   }
 }
@@ -56,9 +43,8 @@ void sddmm_reference(const CsrView<T>& pattern, const T* dy, std::int64_t lddy, 
 }
 
 #define BERTX_INSTANTIATE(T)                                                                                         \
-  template T apply_epilogue(Epilogue, T);                                                                            \
-  template void spmm_reference(const CsrView<T>&, const T*, std::int64_t, T*, std::int64_t, std::int64_t, const T*,  \
-                               Epilogue);                                                                            \
+  template void spmm_reference(const CsrView<T>&, const T*, std::int64_t, T*, std::int64_t, std::int64_t,            \
+                               const Epilogue<T>&);                                                                  \
   template void spmm_transposed_reference(const CsrView<T>&, const T*, std::int64_t, T*, std::int64_t, std::int64_t, \
                                           bool);                                                                     \
   template void sddmm_reference(const CsrView<T>&, const T*, std::int64_t, const T*, std::int64_t, std::int64_t, T*);
@@ -67,8 +53,8 @@ BERTX_INSTANTIATE(double)
 #undef BERTX_INSTANTIATE
 
 void spmm(const CsrView<double>& w, const double* x, std::int64_t ldx, double* y, std::int64_t ldy, std::int64_t tokens,
-          const double* bias, Epilogue epilogue) {
-  spmm_reference(w, x, ldx, y, ldy, tokens, bias, epilogue);
+          const Epilogue<double>& epilogue) {
+  spmm_reference(w, x, ldx, y, ldy, tokens, epilogue);
 }
 
 void spmm_transposed(const CsrView<double>& w, const TransposedView&, const double* dy, std::int64_t lddy, double* dx,

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bertx/sparse/parallel.h"
+#include "cpu/finish.h"
 #include "cpu/kernels.h"
 #include "cpu/scratch.h"
 #include "cpu/split.h"
@@ -48,14 +49,12 @@ void for_blocks(const CsrView<float>& w, const float* x, std::int64_t ldx, std::
 }  // namespace
 
 void spmm(const CsrView<float>& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
-          const float* bias, Epilogue epilogue) {
+          const Epilogue<float>& epilogue) {
   for_blocks(w, x, ldx, tokens,
              [&](const Kernels& kernels, const RowRange& rows, const float* block, std::int64_t width,
                  std::int64_t first, std::int64_t count) {
-               kernels.spmm_rows(rows, block, width, count, bias, false, y + first, ldy);
-               if (epilogue == Epilogue::none) return;
-               kernels.gelu(y + rows.first * ldy + first, ldy, rows.last - rows.first, count,
-                            epilogue == Epilogue::gelu_tanh);
+               kernels.spmm_rows(rows, block, width, count, epilogue.bias, false, y + first, ldy);
+               finish_rows(kernels, epilogue, rows.first, rows.last, first, count, y, ldy);
              });
 }
 

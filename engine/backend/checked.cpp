@@ -98,17 +98,18 @@ class CheckedBackend final : public Backend {
       weight.sparse = true;
     });
   }
-  void apply(const PreparedWeight& w, Tensor x, Tensor y) override {
+  void apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) override {
     const auto& weight = static_cast<const CheckedWeight&>(w);
     Call m = call(weight.sparse ? "apply (csr)" : "apply (dense)");
     const double norm = weight.sparse ? csr_norm(weight.pattern, weight.values, false) : row_norm(weight.values);
-    const double magnitude = norm * column_norm(m(x));
+    const double magnitude = norm * column_norm(m(x)) + max_abs(m(epilogue.bias)) + max_abs(m(epilogue.residual));
     if (weight.sparse) {
       oracle_->spmm(weight.pattern, weight.values, m(x), m(y));
     } else {
       oracle_->gemm(Trans::no, Trans::no, weight.values, m(x), m(y), Write::overwrite);
     }
-    fast_->apply(*weight.prepared, x, y);
+    apply_epilogue(*oracle_, {m(epilogue.bias), epilogue.activation, m(epilogue.residual)}, m(y));
+    fast_->apply(*weight.prepared, x, y, epilogue);
     m.compare("Y", y, x.rows, magnitude);
   }
 

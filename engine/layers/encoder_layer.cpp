@@ -1,6 +1,16 @@
 #include "bertx/layers.h"
 
 namespace bertx {
+namespace {
+
+/// y [F, T] = dropout(W x + b) + residual
+void project_and_add(Exec& exec, const Linear& linear, Tensor x, Dropout dropout, Tensor residual, Tensor y) {
+  if (!dropout.active()) return linear.forward(exec, x, y, Activation::none, residual);
+  linear.forward_without_bias(exec, x, y);
+  exec.backend.bias_dropout_residual(y, linear.bias_tensor(), dropout, residual);
+}
+
+}  // namespace
 
 // x [H, T] -> y [H, n], n = T unless only some tokens are wanted; D = heads * head_dim
 void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved, Tensor only) const {
@@ -30,21 +40,23 @@ void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved*
 
   // attended [H, n] = LayerNorm(dropout(W_O context + b_O) + x)
   const Tensor attention_sum = exec.take(x.rows, wanted);
-  attention_output.forward_without_bias(exec, wanted_context, attention_sum);
-  backend.bias_dropout_residual(attention_sum, attention_output.bias_tensor(), on_attention, residual);
+  project_and_add(exec, attention_output, wanted_context, on_attention, residual, attention_sum);
   const Tensor attended = saved ? exec.take(x.rows, wanted) : attention_sum;
   attention_norm.forward(exec, attention_sum, attended, saved ? &saved->attention_norm : nullptr);
 
   // Feed-forward: ffn_active [F, n] = activation(W_1 attended + b_1)
   const Tensor ffn_sum = exec.take(shape.ffn, wanted);
   const Tensor ffn_active = saved ? exec.take(shape.ffn, wanted) : ffn_sum;
-  ffn_in.forward_without_bias(exec, attended, ffn_sum);
-  backend.bias_activation(ffn_sum, ffn_in.bias_tensor(), activation, ffn_active);
+  if (saved) {  // backward needs the sum
+    ffn_in.forward_without_bias(exec, attended, ffn_sum);
+    backend.bias_activation(ffn_sum, ffn_in.bias_tensor(), activation, ffn_active);
+  } else {
+    ffn_in.forward(exec, attended, ffn_active, activation);
+  }
 
   // y [H, n] = LayerNorm(dropout(W_2 ffn_active + b_2) + attended)
   const Tensor output_sum = saved ? exec.take(x.rows, wanted) : y;
-  ffn_out.forward_without_bias(exec, ffn_active, output_sum);
-  backend.bias_dropout_residual(output_sum, ffn_out.bias_tensor(), on_output, attended);
+  project_and_add(exec, ffn_out, ffn_active, on_output, attended, output_sum);
   output_norm.forward(exec, output_sum, y, saved ? &saved->output_norm : nullptr);
 
   if (!saved) {

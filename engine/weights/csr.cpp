@@ -48,13 +48,11 @@ std::shared_ptr<CsrWeight> CsrWeight::from_dense(Backend& backend, Tensor w, Ten
                                      values);
 }
 
-// y [out, T] = W x [in, T]
-void CsrWeight::apply(Exec& exec, Tensor x, Tensor y) const {
-  if (prepared_) {
-    exec.backend.apply(*prepared_, x, y);
-  } else {
-    exec.backend.spmm(pattern_, values_->tensor(), x, y);
-  }
+// y [out, T] = activation(W x [in, T] + bias) + residual
+void CsrWeight::apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const {
+  if (prepared_) return exec.backend.apply(*prepared_, x, y, epilogue);
+  exec.backend.spmm(pattern_, values_->tensor(), x, y);
+  apply_epilogue(exec.backend, epilogue, y);
 }
 
 // dvalues += entries of dy xᵀ on the pattern; dx [in, T] = Wᵀ dy

@@ -3,13 +3,11 @@
 
 namespace bertx {
 
-// y [out, T] = W x [in, T]
-void DenseWeight::apply(Exec& exec, Tensor x, Tensor y) const {
-  if (prepared_) {
-    exec.backend.apply(*prepared_, x, y);
-  } else {
-    exec.backend.gemm(Trans::no, Trans::no, w_->tensor(), x, y, Write::overwrite);
-  }
+// y [out, T] = activation(W x [in, T] + bias) + residual
+void DenseWeight::apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const {
+  if (prepared_) return exec.backend.apply(*prepared_, x, y, epilogue);
+  exec.backend.gemm(Trans::no, Trans::no, w_->tensor(), x, y, Write::overwrite);
+  apply_epilogue(exec.backend, epilogue, y);
 }
 
 // dW [out, in] += dy [out, T] xᵀ; dx [in, T] = Wᵀ dy

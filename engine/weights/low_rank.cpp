@@ -9,12 +9,12 @@ LowRankWeight::LowRankWeight(std::shared_ptr<LinearWeight> u, std::shared_ptr<Li
   assert(u_->in() == v_->out());
 }
 
-// y [out, T] = U (V x [in, T])
-void LowRankWeight::apply(Exec& exec, Tensor x, Tensor y) const {
+// y [out, T] = activation(U (V x [in, T]) + bias) + residual
+void LowRankWeight::apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const {
   const Arena::Mark mark = exec.arena.mark();
   const Tensor inner = exec.take(rank(), x.cols);
-  v_->apply(exec, x, inner);
-  u_->apply(exec, inner, y);
+  v_->apply(exec, x, inner, {});
+  u_->apply(exec, inner, y, epilogue);
   exec.arena.rewind(mark);
 }
 
@@ -22,7 +22,7 @@ void LowRankWeight::apply(Exec& exec, Tensor x, Tensor y) const {
 void LowRankWeight::apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) {
   const Arena::Mark mark = exec.arena.mark();
   const Tensor inner = exec.take(rank(), x.cols), dinner = exec.take(rank(), x.cols);
-  v_->apply(exec, x, inner);
+  v_->apply(exec, x, inner, {});
   u_->apply_grad(exec, inner, dy, dinner, Write::overwrite);
   v_->apply_grad(exec, x, dinner, dx, write);
   exec.arena.rewind(mark);

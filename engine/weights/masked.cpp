@@ -18,9 +18,10 @@ MaskedWeight::MaskedWeight(Backend& backend, std::shared_ptr<Parameter> w, bool 
   refresh(backend);
 }
 
-// y [out, T] = (W∘M) x [in, T]
-void MaskedWeight::apply(Exec& exec, Tensor x, Tensor y) const {
+// y [out, T] = activation((W∘M) x [in, T] + bias) + residual
+void MaskedWeight::apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const {
   exec.backend.gemm(Trans::no, Trans::no, effective_.tensor, x, y, Write::overwrite);
+  apply_epilogue(exec.backend, epilogue, y);
 }
 
 // G [out, in] = dy xᵀ; dW += M∘G; dS += W∘G; dx = (W∘M)ᵀ dy

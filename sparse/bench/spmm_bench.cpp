@@ -84,8 +84,8 @@ void run(benchmark::State& state, const Case& c) {
   std::vector<float> y = normals(c.rows * c.tokens), dx(x.size()), dw(w.values.size());
   const auto once = [&] {
     switch (c.product) {
-      case Product::packed: return spmm_packed(packed, x.data(), c.tokens, y.data(), c.tokens, c.tokens, bias.data());
-      case Product::spmm: return spmm(w.view(), x.data(), c.tokens, y.data(), c.tokens, c.tokens, bias.data());
+      case Product::packed: return spmm_packed(packed, x.data(), c.tokens, y.data(), c.tokens, c.tokens, {bias.data()});
+      case Product::spmm: return spmm(w.view(), x.data(), c.tokens, y.data(), c.tokens, c.tokens, {bias.data()});
       case Product::transposed:
         return spmm_transposed(w.view(), t.view(), y.data(), c.tokens, dx.data(), c.tokens, c.tokens);
       case Product::sddmm: return sddmm(w.view(), y.data(), c.tokens, x.data(), c.tokens, c.tokens, dw.data());

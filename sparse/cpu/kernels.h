@@ -60,8 +60,8 @@ struct Kernels {
   void (*sddmm_rows)(const RowRange& pattern, const float* dy, int64_t lddy, const float* block, int64_t width,
                      int64_t tokens, float* dvalues);
 
-  /// y [rows, tokens] = gelu(y), by erf or by tanh.
-  void (*gelu)(float* y, int64_t ldy, int64_t rows, int64_t tokens, bool by_tanh);
+  /// y [rows, tokens] += x
+  void (*add)(const float* x, int64_t ldx, int64_t rows, int64_t tokens, float* y, int64_t ldy);
 };
 
 #define BERTX_DECLARE_KERNELS(isa)                                                                              \
@@ -75,7 +75,7 @@ struct Kernels {
                  int64_t ldy);                                                                                  \
   void sddmm_rows(const RowRange& pattern, const float* dy, int64_t lddy, const float* block, int64_t width,    \
                   int64_t tokens, float* dvalues);                                                              \
-  void gelu(float* y, int64_t ldy, int64_t rows, int64_t tokens, bool by_tanh);                                 \
+  void add(const float* x, int64_t ldx, int64_t rows, int64_t tokens, float* y, int64_t ldy);                   \
   }
 BERTX_DECLARE_KERNELS(portable)
 BERTX_DECLARE_KERNELS(avx2)

@@ -64,8 +64,10 @@ void apply_to_tokens(Scene& s, const PreparedWeight& weight, std::int64_t rows, 
   EXPECT_FALSE(weight.kernel().empty());
   for (const std::int64_t tokens : {s.size(), std::int64_t{1}, s.size(), std::int64_t{0}}) {
     const Tensor x = s.matrix(cols, tokens), y = s.output(rows, tokens);
-    s.backend.apply(weight, x, y);
-    s.trust(y, least);
+    const Epilogue epilogue{s.random.chance(0.6) ? s.vector(rows) : Tensor{}, any_activation(s),
+                            s.random.chance(0.4) ? s.matrix(rows, tokens) : Tensor{}};
+    s.backend.apply(weight, x, y, epilogue);
+    s.trust(y, epilogue.activation == Activation::relu ? 0 : least);
   }
 }
 

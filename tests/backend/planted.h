@@ -47,8 +47,8 @@ class Planted final : public Backend {
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override {
     return b_->prepare_csr(pattern, values);
   }
-  void apply(const PreparedWeight& w, Tensor x, Tensor y) override {
-    b_->apply(w, x, y);
+  void apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) override {
+    b_->apply(w, x, y, epilogue);
     spoil("apply (dense): Y", y);
     spoil("apply (csr): Y", y);
   }

@@ -89,7 +89,9 @@ TEST_P(Running, PreparedForInferenceGivesTheSameLogits) {
   const std::vector<double> before = logits_of(*backend, model, batch);
   model.prepare(*backend);
   const std::vector<double> after = logits_of(*backend, model, batch);
-  for (std::size_t i = 0; i < before.size(); ++i) EXPECT_NEAR(after[i], before[i], 1e-6);
+  // A prepared product begins its sums with the bias instead of adding it at the end: other last bits in every layer,
+  // which the norms of this model of wide weights enlarge to a few 1e-6.
+  for (std::size_t i = 0; i < before.size(); ++i) EXPECT_NEAR(after[i], before[i], 1e-5);
   model.refresh(*backend);
   EXPECT_EQ(logits_of(*backend, model, batch), before);
 }

@@ -30,7 +30,7 @@ class CpuBackend final : public Backend {
   void sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) override;
   std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override;
-  void apply(const PreparedWeight& w, Tensor x, Tensor y) override;
+  void apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) override;
 
   // elementwise.cpp
   void bias_activation(Tensor x, Tensor bias, Activation activation, Tensor y) override;

@@ -20,6 +20,28 @@ sparse::CsrView<float> csr_view(const CsrPattern& pattern, Tensor values) {
           values.as<float>()};
 }
 
+/// y [rows, tokens] = activation(y), as a sparse product calls it on what it has just computed.
+template <cpu::Pointwise kActivation>
+void activate(float* y, std::int64_t ldy, std::int64_t rows, std::int64_t tokens) {
+  cpu::active_kernels().bias_activation({y, ldy}, nullptr, kActivation, {y, ldy}, {0, rows}, tokens);
+}
+
+sparse::Activation<float> activation_function(Activation activation) {
+  switch (activation) {
+    case Activation::none: return nullptr;
+    case Activation::gelu_erf: return activate<cpu::Pointwise::gelu_erf>;
+    case Activation::gelu_tanh: return activate<cpu::Pointwise::gelu_tanh>;
+    case Activation::relu: return activate<cpu::Pointwise::relu>;
+    case Activation::tanh: return activate<cpu::Pointwise::tanh>;
+  }
+  return nullptr;
+}
+
+sparse::Epilogue<float> inside(const Epilogue& epilogue) {
+  return {epilogue.bias.as<float>(), activation_function(epilogue.activation), epilogue.residual.as<float>(),
+          epilogue.residual.stride};
+}
+
 class PackedWeight final : public PreparedWeight {
  public:
   explicit PackedWeight(sparse::PackedCsr weight) : weight_(std::move(weight)) {}
@@ -75,10 +97,10 @@ std::unique_ptr<PreparedWeight> CpuBackend::prepare_csr(const CsrPattern& patter
   return std::make_unique<PackedWeight>(sparse::pack(csr_view(pattern, values)));
 }
 
-// Y [rows, T] = W X [cols, T]
-void CpuBackend::apply(const PreparedWeight& w, Tensor x, Tensor y) {
+// Y [rows, T] = activation(W X [cols, T] + bias) + residual
+void CpuBackend::apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) {
   const sparse::PackedCsr& weight = static_cast<const PackedWeight&>(w).weight();
-  sparse::spmm_packed(weight, x.as<float>(), x.stride, y.as<float>(), y.stride, x.cols);
+  sparse::spmm_packed(weight, x.as<float>(), x.stride, y.as<float>(), y.stride, x.cols, inside(epilogue));
 }
 
 }  // namespace bertx

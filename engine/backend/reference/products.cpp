@@ -57,7 +57,7 @@ void ReferenceBackend::sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Ten
 
 std::unique_ptr<PreparedWeight> ReferenceBackend::prepare_dense(Tensor) { return nullptr; }
 std::unique_ptr<PreparedWeight> ReferenceBackend::prepare_csr(const CsrPattern&, Tensor) { return nullptr; }
-void ReferenceBackend::apply(const PreparedWeight&, Tensor, Tensor) {
+void ReferenceBackend::apply(const PreparedWeight&, Tensor, Tensor, const Epilogue&) {
   throw std::logic_error("the reference backend prepares no weight, so there is none to apply");
 }
 

@@ -37,6 +37,13 @@ struct AttentionShape {
   std::int64_t heads = 0, head_dim = 0;
 };
 
+/// What is done to a product in the same pass: y = activation(W x + bias) + residual. Empty: left out.
+struct Epilogue {
+  Tensor bias;  ///< [F, 1]
+  Activation activation = Activation::none;
+  Tensor residual;  ///< [F, T]; it must not be y
+};
+
 /// The fixed pattern of a CSR matrix [rows, cols] with nnz nonzeros, in backend memory (all i32).
 struct CsrPattern {
   std::int64_t rows = 0, cols = 0, nnz = 0;
@@ -101,8 +108,8 @@ class Backend {
   /// Packs W for inference; null where this backend gains nothing by it. The result does not refer to its inputs.
   virtual std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) = 0;
   virtual std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) = 0;
-  /// Y [out, T] = W X [in, T]
-  virtual void apply(const PreparedWeight& w, Tensor x, Tensor y) = 0;
+  /// Y [out, T] = activation(W X [in, T] + bias) + residual
+  virtual void apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) = 0;
 
   // ---- bias and activation ------------------------------------------------------------------------------------
   /// X [F, T] += bias [F, 1]; Y = activation(X). X keeps the sum (backward needs it); Y may alias X; bias may be empty.
@@ -174,6 +181,9 @@ class Backend {
   /// One update of all items. Gradients become 0 as they are read, so that the next step need not clear them.
   virtual void adamw(const AdamWStep& step, std::span<const AdamWItem> items) = 0;
 };
+
+/// y [F, T] = activation(y + bias) + residual, after a product that does not do it in its own pass.
+void apply_epilogue(Backend& backend, const Epilogue& epilogue, Tensor y);
 
 /// The random stream of dropout on every backend: a hash of (seed, row, column), no state.
 inline std::uint32_t random_u32(std::uint64_t seed, std::uint32_t row, std::uint32_t column) {

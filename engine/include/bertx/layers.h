@@ -16,10 +16,12 @@ struct Linear {
   std::shared_ptr<LinearWeight> weight;
   std::shared_ptr<Parameter> bias;  ///< [out, 1]; null: none
 
-  /// x [in, T] -> y [out, T], with bias, without activation.
-  void forward(Exec& exec, Tensor x, Tensor y) const;
+  /// x [in, T] -> y [out, T] = activation(W x + b) + residual; an empty residual is left out.
+  void forward(Exec& exec, Tensor x, Tensor y, Activation activation = Activation::none, Tensor residual = {}) const {
+    weight->apply(exec, x, y, {bias_tensor(), activation, residual});
+  }
   /// x -> y = W x; the bias is left to a fused operation that follows.
-  void forward_without_bias(Exec& exec, Tensor x, Tensor y) const { weight->apply(exec, x, y); }
+  void forward_without_bias(Exec& exec, Tensor x, Tensor y) const { weight->apply(exec, x, y, {}); }
   /// dbias += Σ dy; dW += dy xᵀ; dx = Wᵀ dy (see LinearWeight::apply_grad)
   void backward(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write = Write::overwrite);
   void visit(const std::string& path, const Visit& parameter);  ///< path + ".weight", path + ".bias"

@@ -34,8 +34,8 @@ class LinearWeight {
   virtual std::int64_t in() const = 0;
   virtual std::string_view kind() const = 0;  ///< "dense" | "masked" | "csr" | "low_rank"
 
-  /// y [out, T] = W x [in, T]; many threads may call it at once.
-  virtual void apply(Exec& exec, Tensor x, Tensor y) const = 0;
+  /// y [out, T] = activation(W x [in, T] + bias) + residual; many threads may call it at once.
+  virtual void apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const = 0;
   /// dx [in, T] = Wᵀ dy [out, T] (overwrite or add; skipped when empty); own gradients += dy xᵀ.
   virtual void apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) = 0;
 
@@ -59,7 +59,7 @@ class DenseWeight final : public LinearWeight {
   std::int64_t out() const override { return w_->tensor().rows; }
   std::int64_t in() const override { return w_->tensor().cols; }
   std::string_view kind() const override { return "dense"; }
-  void apply(Exec& exec, Tensor x, Tensor y) const override;
+  void apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const override;
   void apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) override;
   void visit(const std::string& path, const Visit& parameter) override { parameter(path, *w_); }
   void refresh(Backend&) override { prepared_.reset(); }
@@ -84,7 +84,7 @@ class MaskedWeight final : public LinearWeight {
   std::int64_t out() const override { return w_->tensor().rows; }
   std::int64_t in() const override { return w_->tensor().cols; }
   std::string_view kind() const override { return "masked"; }
-  void apply(Exec& exec, Tensor x, Tensor y) const override;
+  void apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const override;
   void apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) override;
   void visit(const std::string& path, const Visit& parameter) override;          ///< path, path + ".scores"
   void structure(const std::string& path, const VisitStructure& part) override;  ///< path + ".mask" (u8)
@@ -113,7 +113,7 @@ class CsrWeight final : public LinearWeight {
   std::int64_t out() const override { return pattern_.rows; }
   std::int64_t in() const override { return pattern_.cols; }
   std::string_view kind() const override { return "csr"; }
-  void apply(Exec& exec, Tensor x, Tensor y) const override;
+  void apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const override;
   void apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) override;
   void visit(const std::string& path, const Visit& parameter) override { parameter(path + ".values", *values_); }
   void structure(const std::string& path, const VisitStructure& part) override;  ///< .crow_indices, .col_indices
@@ -141,7 +141,7 @@ class LowRankWeight final : public LinearWeight {
   std::int64_t in() const override { return v_->in(); }
   std::int64_t rank() const { return v_->out(); }
   std::string_view kind() const override { return "low_rank"; }
-  void apply(Exec& exec, Tensor x, Tensor y) const override;
+  void apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const override;
   void apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) override;
   void visit(const std::string& path, const Visit& parameter) override;  ///< path + ".u", path + ".v"
   void structure(const std::string& path, const VisitStructure& part) override;

@@ -38,6 +38,6 @@ inline PackedCsr pack(const CsrView<float>& w, const PackOptions& options = {}) 
 
 /// As spmm, to the last bit.
 void spmm_packed(const PackedCsr& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
-                 const float* bias = nullptr, Epilogue epilogue = Epilogue::none);
+                 const Epilogue<float>& epilogue = {});
 
 }  // namespace bertx::sparse

@@ -10,7 +10,7 @@ namespace bertx::sparse {
 
 template <class T>
 void spmm_reference(const CsrView<T>& w, const T* x, std::int64_t ldx, T* y, std::int64_t ldy, std::int64_t tokens,
-                    const T* bias = nullptr, Epilogue epilogue = Epilogue::none);
+                    const Epilogue<T>& epilogue = {});
 
 template <class T>
 void spmm_transposed_reference(const CsrView<T>& w, const T* dy, std::int64_t lddy, T* dx, std::int64_t lddx,
@@ -19,9 +19,5 @@ void spmm_transposed_reference(const CsrView<T>& w, const T* dy, std::int64_t ld
 template <class T>
 void sddmm_reference(const CsrView<T>& pattern, const T* dy, std::int64_t lddy, const T* x, std::int64_t ldx,
                      std::int64_t tokens, T* dvalues);
-
-/// epilogue(value), by the standard library.
-template <class T>
-T apply_epilogue(Epilogue epilogue, T value);
 
 }  // namespace bertx::sparse

@@ -17,18 +17,24 @@
 
 namespace bertx::sparse {
 
-/// What is done to Y after the bias.
-enum class Epilogue {
-  none,
-  gelu_erf,   ///< y * (1 + erf(y / sqrt 2)) / 2
-  gelu_tanh,  ///< y * (1 + tanh(sqrt(2 / pi) * (y + 0.044715 y^3))) / 2
+/// y [rows, tokens] = f(y), element by element; many threads call it at once, on parts of a product.
+template <class T>
+using Activation = void (*)(T* y, std::int64_t ldy, std::int64_t rows, std::int64_t tokens);
+
+/// What is done to a product before it leaves the cache: y = activation(W x + bias) + residual. Null: left out.
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;  ///< [rows]
+  Activation<T> activation = nullptr;
+  const T* residual = nullptr;  ///< [rows, tokens], row i at residual + i * residual_stride; it must not overlap y
+  std::int64_t residual_stride = 0;
 };
 
-/// x [cols, tokens] -> y [rows, tokens] = epilogue(W x + bias); bias [rows], or null for none.
+/// x [cols, tokens] -> y [rows, tokens] = activation(W x + bias) + residual
 void spmm(const CsrView<float>& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
-          const float* bias = nullptr, Epilogue epilogue = Epilogue::none);
+          const Epilogue<float>& epilogue = {});
 void spmm(const CsrView<double>& w, const double* x, std::int64_t ldx, double* y, std::int64_t ldy, std::int64_t tokens,
-          const double* bias = nullptr, Epilogue epilogue = Epilogue::none);
+          const Epilogue<double>& epilogue = {});
 
 /// dy [rows, tokens] -> dx [cols, tokens] = Wᵀ dy, or dx + Wᵀ dy where `accumulate`. t is w's transposed index.
 void spmm_transposed(const CsrView<float>& w, const TransposedView& t, const float* dy, std::int64_t lddy, float* dx,
