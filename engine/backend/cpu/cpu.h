@@ -23,12 +23,14 @@ class CpuBackend final : public Backend {
   void fill(Tensor x, double value) override;
   void copy(Tensor from, Tensor to) override;
 
-  // products.cpp
+  // dense_products.cpp
   void gemm(Trans trans_a, Trans trans_b, Tensor a, Tensor b, Tensor c, Write write) override;
+  std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
+
+  // sparse_products.cpp
   void spmm(const CsrPattern& pattern, Tensor values, Tensor x, Tensor y) override;
   void spmm_transposed(const CsrPattern& pattern, Tensor values, Tensor dy, Tensor dx, Write write) override;
   void sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) override;
-  std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override;
   void apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) override;
 
@@ -74,6 +76,13 @@ class CpuBackend final : public Backend {
 };
 
 namespace cpu {
+
+/// A weight that this backend has prepared.
+class Weight : public PreparedWeight {
+ public:
+  /// y [out, T] = activation(W x [in, T] + bias) + residual
+  virtual void apply(Tensor x, Tensor y, const Epilogue& epilogue) const = 0;
+};
 
 inline Matrix matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 inline ConstMatrix const_matrix(Tensor x) { return {x.as<float>(), x.stride}; }

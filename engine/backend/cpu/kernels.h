@@ -100,6 +100,12 @@ using SoftmaxSums = void(ConstMatrix logits, int64_t classes, Range cols, float*
 using SoftmaxGrad = void(ConstMatrix logits, int64_t classes, Range cols, const float* log_sum, const float* factor,
                          Matrix dlogits);
 
+// ---- few_tokens_kernels.cpp ----
+/// x [k, tokens] -> out [tokens rounded up to 4, k in whole vectors], the rest 0
+using Transposed = void(ConstMatrix x, int64_t k, int64_t tokens, Matrix out);
+/// y [rows, tokens] = W [rows, k] X [k, tokens] (+ y), with x as `transposed` leaves it
+using FewTokens = void(ConstMatrix w, ConstMatrix x, int64_t k, int64_t tokens, Matrix y, Range rows, bool add);
+
 // ---- optimizer_kernels.cpp: `count` elements one after the other ----
 /// gradient becomes 0; it may be null (zeros), and first and second with it (zeros that stay).
 using AdamW = void(const AdamWFactors& factors, float* value, float* gradient, float* first, float* second,
@@ -133,6 +139,8 @@ struct Kernels {
   EmbedGrad* embed_grad;
   SoftmaxSums* softmax_sums;
   SoftmaxGrad* softmax_grad;
+  Transposed* transposed;
+  FewTokens* few_tokens;
   AdamW* adamw;
   SumOfSquares* sum_of_squares;
   MaskApply* mask_apply;
@@ -161,6 +169,8 @@ struct Kernels {
   EmbedGrad embed_grad;                      \
   SoftmaxSums softmax_sums;                  \
   SoftmaxGrad softmax_grad;                  \
+  Transposed transposed;                     \
+  FewTokens few_tokens;                      \
   AdamW adamw;                               \
   SumOfSquares sum_of_squares;               \
   MaskApply mask_apply;                      \

@@ -1,17 +1,17 @@
 // Two ways of oneDNN to multiply, each where it was measured to be the faster (GFLOP/s of one AVX-512 core, 768x768 to
 // 768x3072 and MiniLM's shapes, oneDNN 2.6.3 and 3.2 alike; the core's peak is 110-117):
 //
-//   columns            384      128     32      16       8        1
-//   dnnl_sgemm         110      107    88-90   62-66    31        6
-//   matmul primitive   108    107-110  104-108 101-108  38 (*)   11-25 (*)
-//
-// (*) falls back to a gemm inside oneDNN unless the columns are a multiple of 16; rounded up to 16 within the stride,
-// 8 columns cost what 16 do: 187 us instead of 303 (768x768).
+//   columns            384      128     32      16
+//   dnnl_sgemm         110      107    88-90   62-66
+//   matmul primitive   108    107-110  104-108 101-108
 //
 // So wide products are dnnl_sgemm, which takes any number of columns without a primitive to create (a ragged training
-// batch has a new one each step), and the narrow ones are primitives, kept in a cache. Packed weights bring nothing:
-// with format "any" the primitive asks for the plain layout.
+// batch has a new one each step), and the narrow ones are primitives, kept in a cache, with the columns rounded up to
+// 16 within the stride (otherwise it falls back to a slow gemm). Packed weights bring nothing: with format "any" the
+// primitive asks for the plain layout. Up to 8 columns few_tokens_kernels.cpp is faster still.
 #include "backend/cpu/onednn.h"
+
+#include <omp.h>
 
 #include <array>
 #include <dnnl.hpp>
@@ -40,7 +40,8 @@ dnnl::stream& stream() {
   return own;
 }
 
-using Key = std::array<std::int64_t, 9>;  // m, n, k, strides, transpositions, add
+// m, n, k, strides, transpositions, add; threads, since a primitive is made for as many as there are at that time
+using Key = std::array<std::int64_t, 10>;
 
 struct Product {
   dnnl::memory::desc a, b, c;
@@ -53,7 +54,7 @@ dnnl::memory::desc describe(std::int64_t rows, std::int64_t cols, std::int64_t s
 }
 
 Product create(const Key& key) {
-  const auto [m, n, k, lda, ldb, ldc, trans_a, trans_b, add] = key;
+  const auto [m, n, k, lda, ldb, ldc, trans_a, trans_b, add, threads] = key;
   Product product{describe(m, k, lda, trans_a != 0), describe(k, n, ldb, trans_b != 0), describe(m, n, ldc, false), {}};
   dnnl::primitive_attr attributes;
   if (add != 0) {
@@ -133,7 +134,8 @@ void dense_product(std::int64_t m, std::int64_t n, std::int64_t k, Factor a, Fac
     const std::int64_t rounded = (n + kRound - 1) / kRound * kRound;
     // A single column stays one: a matrix times a vector is bound by memory, and oneDNN has a kernel for it.
     const std::int64_t cols = n > 1 && rounded <= writable_cols ? rounded : n;
-    return run_primitive({m, cols, k, a.stride, b.stride, ldc, a.transposed, b.transposed, add}, a, b, c);
+    const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+    return run_primitive({m, cols, k, a.stride, b.stride, ldc, a.transposed, b.transposed, add, threads}, a, b, c);
   }
   const dnnl_status_t status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data,
                                           a.stride, b.data, b.stride, add ? 1.0f : 0.0f, c, ldc);
