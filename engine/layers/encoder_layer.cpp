@@ -21,10 +21,15 @@ void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved*
                 on_output = exec.next_dropout(hidden_dropout);
 
   // Attention: q, k, v [D, T] -> context [D, T]
-  const Tensor q = exec.take(width, tokens), k = exec.take(width, tokens), v = exec.take(width, tokens);
-  query.forward(exec, x, q);
-  key.forward(exec, x, k);
-  value.forward(exec, x, v);
+  const Tensor qkv = exec.take(3 * width, tokens);
+  const Tensor q = qkv.row_range(0, width), k = qkv.row_range(width, width), v = qkv.row_range(2 * width, width);
+  if (stacked) {
+    backend.apply(*stacked->weight, x, qkv, {stacked->bias.tensor});
+  } else {
+    query.forward(exec, x, q);
+    key.forward(exec, x, k);
+    value.forward(exec, x, v);
+  }
   const Tensor context = exec.take(width, tokens);
   const Tensor log_sum_exp = saved ? exec.take(shape.heads, tokens) : Tensor{};
   backend.attention({shape.heads, shape.head_dim}, q, k, v, starts, on_scores, context, log_sum_exp);

@@ -8,6 +8,7 @@
 #include "bertx/safetensors.h"
 #include "model/build.h"
 #include "model/csr_file.h"
+#include "weights/host_copy.h"
 
 namespace bertx {
 namespace {
@@ -156,16 +157,10 @@ class FileSource final : public ParameterSource {
     const CsrFileEntries entries{part(".shape"), part(".crow_indices"), part(".col_indices"), part(".bitmap"),
                                  part(".values")};
     const std::string where = files_.path_of(*entries.values).string() + ": tensor " + name;
-    CsrIndices indices = read_csr_indices(entries, out, in, where);
+    const CsrIndices indices = read_csr_indices(entries, out, in, where);
     auto values = read(*entries.values, 1, entries.values->elements(), true);
-    return std::make_shared<CsrWeight>(out, in, upload_indices(indices.row_start), upload_indices(indices.columns),
+    return std::make_shared<CsrWeight>(out, in, stored(backend_, indices.row_start), stored(backend_, indices.columns),
                                        values);
-  }
-
-  Storage upload_indices(std::vector<std::int32_t>& host) {
-    const Storage storage = make_storage(backend_, 1, static_cast<std::int64_t>(host.size()), DType::i32);
-    if (!host.empty()) backend_.upload(view(host.data(), 1, storage.tensor.cols, DType::i32), storage.tensor);
-    return storage;
   }
 
   std::shared_ptr<LinearWeight> low_rank(const std::string& name, std::int64_t out, std::int64_t in) {

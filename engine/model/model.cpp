@@ -1,11 +1,15 @@
 // A model from tokens to loss and back; the walk over its parameters.
 #include "bertx/model.h"
 
+#include <algorithm>
+#include <array>
 #include <cassert>
+#include <map>
 #include <unordered_set>
 
 #include "bertx/error.h"
 #include "model/head.h"
+#include "weights/stacked.h"
 
 namespace bertx {
 
@@ -126,12 +130,44 @@ void Model::drop_gradients() {
 }
 
 void Model::refresh(Backend& backend) {
+  for (EncoderLayer& layer : layers) layer.stacked.reset();
   visit_linears([&](const std::string&, Linear& linear) { linear.weight->refresh(backend); });
   if (pooler) pooler->weight->refresh(backend);
 }
 
 void Model::prepare(Backend& backend) {
-  visit_linears([&](const std::string&, Linear& linear) { linear.weight->prepare(backend); });
+  // Layers that share their weights share the stack, too.
+  std::map<std::array<const void*, 6>, std::shared_ptr<const StackedLinear>> stacks;
+  for (EncoderLayer& layer : layers) {
+    const std::array<const Linear*, 3> linears{&layer.query, &layer.key, &layer.value};
+    std::array<const void*, 6> key{};
+    for (std::size_t i = 0; i < 3; ++i) {
+      key[2 * i] = linears[i]->weight.get();
+      key[2 * i + 1] = linears[i]->bias.get();
+    }
+    const auto [at, is_new] = stacks.try_emplace(key);
+    if (is_new) at->second = stack_linears(backend, linears);
+    layer.stacked = at->second;
+    layer.visit_linears("", [&](const std::string&, Linear& linear) {
+      if (!layer.stacked || std::ranges::find(linears, &linear) == linears.end()) linear.weight->prepare(backend);
+    });
+  }
+}
+
+void Model::visit_kernels(
+    const std::function<void(const std::string& path, const std::string& kernel, const PreparedWeight*)>& kernel) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    EncoderLayer& layer = layers[i];
+    const std::string path = prefix() + "encoder.layer." + std::to_string(i);
+    if (layer.stacked) {
+      const PreparedWeight* const weight = layer.stacked->weight.get();
+      kernel(path + ".attention.self.query+key+value", std::string(weight->kernel()), weight);
+    }
+    layer.visit_linears(path, [&](const std::string& name, Linear& linear) {
+      const bool inside = &linear == &layer.query || &linear == &layer.key || &linear == &layer.value;
+      if (!layer.stacked || !inside) kernel(name, linear.weight->kernel(), linear.weight->prepared());
+    });
+  }
 }
 
 std::int64_t Model::parameter_count() {

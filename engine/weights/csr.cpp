@@ -1,30 +1,11 @@
 #include "bertx/sparse/csr.h"
 
-#include <cstring>
 #include <vector>
 
 #include "bertx/weight.h"
+#include "weights/host_copy.h"
 
 namespace bertx {
-namespace {
-
-Storage stored(Backend& backend, const std::vector<std::int32_t>& host) {
-  const Storage storage = make_storage(backend, 1, static_cast<std::int64_t>(host.size()), DType::i32);
-  if (!host.empty()) {
-    backend.upload(view(const_cast<std::int32_t*>(host.data()), 1, storage.tensor.cols, DType::i32), storage.tensor);
-  }
-  return storage;
-}
-
-template <class T>
-std::vector<T> downloaded(Backend& backend, Tensor x) {
-  std::vector<T> host(static_cast<std::size_t>(x.size()));
-  if (!host.empty()) backend.download(x, view(host.data(), x.rows, x.cols, dtype_of<T>));
-  return host;
-}
-
-}  // namespace
-
 CsrWeight::CsrWeight(std::int64_t out, std::int64_t in, Storage row_start, Storage columns,
                      std::shared_ptr<Parameter> values)
     : row_start_(std::move(row_start)), columns_(std::move(columns)), values_(std::move(values)) {
@@ -39,11 +20,7 @@ std::shared_ptr<CsrWeight> CsrWeight::from_dense(Backend& backend, Tensor w, Ten
                    : sparse::csr_from_masked(dense.data(), w.cols, downloaded<std::uint8_t>(backend, mask).data(),
                                              w.cols, w.rows, w.cols);
   auto values = std::make_shared<Parameter>();
-  values->value = make_storage(backend, 1, static_cast<std::int64_t>(csr.values.size()), backend.real());
-  if (!csr.values.empty()) {
-    backend.upload(view(const_cast<double*>(csr.values.data()), 1, values->tensor().cols, DType::f64),
-                   values->tensor());
-  }
+  values->value = stored(backend, csr.values, backend.real());
   return std::make_shared<CsrWeight>(w.rows, w.cols, stored(backend, csr.row_start), stored(backend, csr.columns),
                                      values);
 }

@@ -96,6 +96,26 @@ TEST_P(Running, PreparedForInferenceGivesTheSameLogits) {
   EXPECT_EQ(logits_of(*backend, model, batch), before);
 }
 
+TEST_P(Running, PreparationStacksQueryKeyAndValueOfSparseLayers) {
+  const auto stacks = [&] {
+    std::size_t count = 0;
+    model.visit_kernels([&](const std::string& path, const std::string& kernel, const PreparedWeight* prepared) {
+      EXPECT_FALSE(kernel.empty());
+      if (path.ends_with("query+key+value")) {
+        EXPECT_NE(prepared, nullptr);
+        ++count;
+      }
+    });
+    return count;
+  };
+  EXPECT_EQ(stacks(), 0u);
+  model.prepare(*backend);
+  const bool sparse = model.layers.front().query.weight->kind() == "csr" && backend->name() == "cpu";
+  if (sparse) EXPECT_EQ(stacks(), model.layers.size());
+  model.refresh(*backend);
+  EXPECT_EQ(stacks(), 0u);
+}
+
 TEST_P(Running, OneModelServesManyThreads) {
   const Batch batch = wide_batch();
   model.prepare(*backend);

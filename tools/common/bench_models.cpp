@@ -62,8 +62,7 @@ Variant finished(Backend& backend, Model model) {
   });
   model.prepare(backend);
   std::vector<std::string> kernels;
-  model.visit_linears([&](const std::string&, Linear& linear) {
-    const std::string kernel = linear.weight->kernel();
+  model.visit_kernels([&](const std::string&, const std::string& kernel, const PreparedWeight*) {
     if (std::ranges::find(kernels, kernel) == kernels.end()) kernels.push_back(kernel);
   });
   for (const std::string& kernel : kernels) out.kernel += (out.kernel.empty() ? "" : "+") + kernel;

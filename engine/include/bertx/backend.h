@@ -39,9 +39,9 @@ struct AttentionShape {
 
 /// What is done to a product in the same pass: y = activation(W x + bias) + residual. Empty: left out.
 struct Epilogue {
-  Tensor bias;  ///< [F, 1]
+  Tensor bias = {};  ///< [F, 1]
   Activation activation = Activation::none;
-  Tensor residual;  ///< [F, T]; it must not be y
+  Tensor residual = {};  ///< [F, T]; it must not be y
 };
 
 /// The fixed pattern of a CSR matrix [rows, cols] with nnz nonzeros, in backend memory (all i32).

@@ -29,6 +29,13 @@ struct Linear {
   Tensor bias_tensor() const { return bias ? bias->tensor() : Tensor{}; }
 };
 
+/// Linear maps of one input as one prepared product, [rows, T] = W x + b.
+struct StackedLinear {
+  std::unique_ptr<PreparedWeight> weight;
+  Storage bias;  ///< [rows, 1]
+  std::int64_t rows = 0;
+};
+
 /// Ba, Kiros & Hinton 2016 (1607.06450), over the features of each token.
 struct LayerNorm {
   std::shared_ptr<Parameter> gamma, beta;  ///< [F, 1]
@@ -65,6 +72,7 @@ struct Embeddings {
 struct EncoderLayer {
   LayerShape shape;
   Linear query, key, value, attention_output, ffn_in, ffn_out;
+  std::shared_ptr<const StackedLinear> stacked;  ///< query, key and value; null before Model::prepare
   LayerNorm attention_norm, output_norm;
   Activation activation = Activation::gelu_erf;
   float hidden_dropout = 0.1f, attention_dropout = 0.1f;

@@ -76,8 +76,11 @@ class Model {
   void drop_gradients();
   /// To be called after parameters or masks have changed.
   void refresh(Backend& backend);
-  /// Packs the weights for inference; `refresh` undoes it.
+  /// Packs the weights for inference, query, key and value of a layer as one product; `refresh` undoes it.
   void prepare(Backend& backend);
+  /// What each product of the encoder runs, in order; the prepared weight is null where there is none.
+  void visit_kernels(
+      const std::function<void(const std::string& path, const std::string& kernel, const PreparedWeight*)>& kernel);
   std::int64_t parameter_count();
 
  private:

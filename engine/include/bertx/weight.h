@@ -51,6 +51,7 @@ class LinearWeight {
   virtual std::int64_t multiplies() const = 0;  ///< per token
   virtual std::int64_t nonzeros(Backend& backend) const = 0;
   virtual std::string kernel() const = 0;  ///< what apply() runs, for reports
+  virtual const PreparedWeight* prepared() const { return nullptr; }
 };
 
 class DenseWeight final : public LinearWeight {
@@ -68,6 +69,7 @@ class DenseWeight final : public LinearWeight {
   std::int64_t multiplies() const override { return out() * in(); }
   std::int64_t nonzeros(Backend& backend) const override;
   std::string kernel() const override { return prepared_ ? std::string(prepared_->kernel()) : "dense"; }
+  const PreparedWeight* prepared() const override { return prepared_.get(); }
   const std::shared_ptr<Parameter>& parameter() const { return w_; }
 
  private:
@@ -123,6 +125,7 @@ class CsrWeight final : public LinearWeight {
   std::int64_t multiplies() const override { return pattern_.nnz; }
   std::int64_t nonzeros(Backend&) const override { return pattern_.nnz; }
   std::string kernel() const override { return prepared_ ? std::string(prepared_->kernel()) : "csr"; }
+  const PreparedWeight* prepared() const override { return prepared_.get(); }
   const CsrPattern& pattern() const { return pattern_; }
   Parameter& values() const { return *values_; }
 
