@@ -1,4 +1,4 @@
-// tokenize, predict, inspect and bench: what they print, for people and for scripts.
+// tokenize, predict and inspect: what they print, for people and for scripts.
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -142,27 +142,6 @@ TEST_F(StreamsTest, InspectReportsShapesZerosAndBytes) {
   for (const Json& matrix : thin["matrices"]) EXPECT_EQ(matrix["sparsity"], 0.75);
   EXPECT_LT(thin["encoder"]["bytes"].get<double>(), 0.6 * dense["encoder"]["bytes"].get<double>());
   EXPECT_HAS(bertx({"inspect", (place / "thin").string()}).out, "75.0 % zeros");
-}
-
-TEST_F(StreamsTest, BenchComparesDenseAndSparse) {
-  const Json report = bertx({"bench", classifier, "--sparsity", "0,0.5,0.9", "--batch", "1,2", "--tokens", "8",
-                             "--threads", "1", "--reps", "3", "--json", "--control"})
-                          .json();
-  for (const char* key : {"cpu", "cores", "isa", "onednn", "threads"})
-    EXPECT_TRUE(report["machine"].contains(key)) << key;
-  ASSERT_EQ(report["rows"].size(), 10u);  // per batch: dense, and twice a control and CSR
-  for (const Json& row : report["rows"]) {
-    EXPECT_GT(row["min_ms"].get<double>(), 0);
-    EXPECT_GE(row["median_ms"], row["min_ms"]);
-    EXPECT_EQ(row["reps"], 3);
-    EXPECT_EQ(row["dtype"], "f32");
-    EXPECT_EQ(row["threads"], 1);
-    EXPECT_EQ(row["tokens"], 8);
-  }
-  EXPECT_EQ(report["rows"][4]["sparsity"], 0.9);
-  EXPECT_HAS(report["rows"][4]["kernel"].get<std::string>(), "csr");
-  EXPECT_EQ(bertx({"bench", classifier, "--tokens", "41"}).code, 2);
-  EXPECT_HAS(bertx({"bench", classifier, "--tokens", "8", "--reps", "2"}).out, "speed-up");
 }
 
 }  // namespace

@@ -57,4 +57,19 @@ void check_output_directory(const std::filesystem::path& directory, const std::f
   check_writable_directory(directory);
 }
 
+void check_writable_file(const std::filesystem::path& file, std::string_view flag) {
+  const auto refuse = [&](const std::string& why) {
+    fail(ErrorKind::io, "--", flag, ": ", file.string(), ": cannot be written: ", why);
+  };
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) refuse("it is a directory");
+  const auto probe = file.parent_path() / text(".bertx-can-write-", ::getpid());
+  try {
+    write_text_file(probe, "");
+  } catch (const Error& failed) {
+    refuse(failed.what());
+  }
+  std::filesystem::remove(probe, error);
+}
+
 }  // namespace bertx::tools

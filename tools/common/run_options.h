@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "bertx/backend.h"
 #include "common/flags.h"
@@ -30,5 +31,8 @@ void require(const std::string& value, std::string_view flag, std::string_view m
 void check_writable_directory(const std::filesystem::path& directory);
 /// The same, and Error(usage) where it is the model's own directory.
 void check_output_directory(const std::filesystem::path& directory, const std::filesystem::path& model);
+
+/// A file that will be written later: Error(io) naming --`flag` where it cannot be. What is there stays as it is.
+void check_writable_file(const std::filesystem::path& file, std::string_view flag);
 
 }  // namespace bertx::tools
