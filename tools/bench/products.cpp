@@ -192,7 +192,7 @@ std::vector<Product> products_of(Scene& s) {
     out.push_back({"inference",
                    std::string(packed->kernel()),
                    -1,
-                   [=, &be, &s] { be.apply(*packed, s.x, s.y); },
+                   [=, &be, &s] { be.apply(*packed, s.x, s.y, {}); },
                    forward,
                    {},
                    0});
@@ -201,8 +201,13 @@ std::vector<Product> products_of(Scene& s) {
         {"inference", "dense", -1, gemm(Trans::no, Trans::no, w, s.x, s.y, Write::overwrite), forward, {}, 0});
   }
   if (const std::shared_ptr<PreparedWeight> packed = be.prepare_csr(pattern, values)) {
-    out.push_back(
-        {"inference", std::string(packed->kernel()), 0, [=, &be, &s] { be.apply(*packed, s.x, s.y); }, forward, {}, 0});
+    out.push_back({"inference",
+                   std::string(packed->kernel()),
+                   0,
+                   [=, &be, &s] { be.apply(*packed, s.x, s.y, {}); },
+                   forward,
+                   {},
+                   0});
   }
   // The three products of training.
   int dense = static_cast<int>(out.size());
