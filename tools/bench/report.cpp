@@ -103,8 +103,8 @@ std::string model_table(const BenchSubject& subject, const std::vector<BenchRow>
   }
   const std::string what = train ? "an update: forward, loss, backward, clipping, AdamW" : "a pass from ids to logits";
   return head_line(subject) +
-         text(subject.model, ", ", rows.front().dtype, ": ", what, "; rows in turn, ", rows.front().reps,
-              " times, weights warm\n") +
+         text(subject.model, ", ", rows.front().dtype, ": ", what, ";\nrows in turn, ", rows.front().reps,
+              " times, after untimed runs (weights warm)\n") +
          table.text();
 }
 
@@ -172,9 +172,10 @@ std::string model_plot(const BenchSubject& subject, const std::vector<BenchRow>&
 std::string kernel_table(const BenchSubject& subject, const std::vector<KernelRow>& rows) {
   const bool stored = std::ranges::any_of(rows, [](const KernelRow& row) { return row.random_us > 0; });
   std::string out = head_line(subject) +
-                    text(subject.model, ": products of the encoder's matrices. Fastest of ", rows.front().reps,
-                         " runs in turn, repeated on the same numbers, so in cache where\nthey fit. GFLOP/s count "
-                         "nonzeros; speed-up refers to the dense product in the same run; results were checked.\n");
+                    text(subject.model, ": products of the encoder's matrices; fastest of ", rows.front().reps,
+                         " runs in turn,\nrepeated on the same numbers, so in cache where they fit. GFLOP/s count "
+                         "nonzeros; speed-up\nrefers to the dense product in the same run; results were checked "
+                         "against sums in double.\n");
   std::map<std::tuple<std::int64_t, std::string>, std::vector<KernelRow>> groups;
   for (const KernelRow& row : rows) groups[{row.threads, row.dtype}].push_back(row);
   for (const auto& [key, group] : groups) {
