@@ -57,18 +57,6 @@ struct PackedCsr::Data {
 
 namespace {
 
-/// Columns of a tile. A row should have about kSegment nonzeros in it, since each visit costs the sums' way to y and
-/// back; the bounds keep x near the first-level cache (128 columns of 64 tokens are 32 KB), where they were measured
-/// to be best from 5 to 20 % density (768x768, 128 tokens: 192 columns at 10 and 20 %, 192 to 384 at 5 %). Tiles come
-/// out about equally wide.
-std::int64_t default_tile(const CsrView<float>& w) {
-  constexpr double kSegment = 20;
-  const double area = static_cast<double>(w.rows) * static_cast<double>(w.cols);
-  const double columns = std::clamp(kSegment * area / std::max(1.0, static_cast<double>(w.nnz())), 192.0, 448.0);
-  const auto tiles = std::max<std::int64_t>(1, std::llround(static_cast<double>(w.cols) / columns));
-  return (w.cols + tiles - 1) / tiles;
-}
-
 std::vector<std::int64_t> panel_starts(const CsrView<float>& w) {
   std::int64_t count = 1;
   for (const std::int64_t c : {2, 4, 8, 12, 24, 48, 96}) {
@@ -109,12 +97,24 @@ void append_cell(PackedCsr::Data& out, const CsrView<float>& w, std::int64_t fir
 
 }  // namespace
 
+// A row should have about kSegment nonzeros in it, since each visit costs the sums' way to y and
+// back; the bounds keep x near the first-level cache (128 columns of 64 tokens are 32 KB), where they were measured
+// to be best from 5 to 20 % density (768x768, 128 tokens: 192 columns at 10 and 20 %, 192 to 384 at 5 %). Tiles come
+// out about equally wide.
+std::int64_t default_tile_columns(const CsrView<float>& w) {
+  constexpr double kSegment = 20;
+  const double area = static_cast<double>(w.rows) * static_cast<double>(w.cols);
+  const double columns = std::clamp(kSegment * area / std::max(1.0, static_cast<double>(w.nnz())), 192.0, 448.0);
+  const auto tiles = std::max<std::int64_t>(1, std::llround(static_cast<double>(w.cols) / columns));
+  return (w.cols + tiles - 1) / tiles;
+}
+
 PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions& options) {
   auto out = std::make_shared<Data>();
   out->rows = w.rows;
   out->cols = w.cols;
-  out->tile_columns =
-      std::clamp<std::int64_t>(options.tile_columns > 0 ? options.tile_columns : default_tile(w), 1, kIndexRange / 2);
+  out->tile_columns = std::clamp<std::int64_t>(
+      options.tile_columns > 0 ? options.tile_columns : default_tile_columns(w), 1, kIndexRange / 2);
   out->tiles = std::max<std::int64_t>(1, (w.cols + out->tile_columns - 1) / out->tile_columns);
   out->panel_start = panel_starts(w);
   out->columns.reserve(static_cast<std::size_t>(w.nnz()));

@@ -16,6 +16,7 @@ class CheckedWeight final : public PreparedWeight {
  public:
   std::string_view kernel() const override { return prepared->kernel(); }
   std::size_t bytes() const override { return prepared->bytes(); }
+  std::vector<TunedTime> tuning() const override { return prepared->tuning(); }
 
   std::unique_ptr<PreparedWeight> prepared;
   std::unique_ptr<Call> owner;  // keeps the mirrors alive

@@ -25,12 +25,14 @@ class CpuBackend final : public Backend {
 
   // dense_products.cpp
   void gemm(Trans trans_a, Trans trans_b, Tensor a, Tensor b, Tensor c, Write write) override;
-  std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
 
   // sparse_products.cpp
   void spmm(const CsrPattern& pattern, Tensor values, Tensor x, Tensor y) override;
   void spmm_transposed(const CsrPattern& pattern, Tensor values, Tensor dy, Tensor dx, Write write) override;
   void sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) override;
+
+  // prepare.cpp
+  std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override;
   void apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) override;
 

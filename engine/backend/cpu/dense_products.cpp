@@ -51,7 +51,4 @@ void CpuBackend::gemm(Trans trans_a, Trans trans_b, Tensor a, Tensor b, Tensor c
                      stride(c), write == Write::add, std::min(columns_with_scratch(b), columns_with_scratch(c)));
 }
 
-// oneDNN gains nothing by packed weights (onednn.cpp has the figures).
-std::unique_ptr<PreparedWeight> CpuBackend::prepare_dense(Tensor) { return nullptr; }
-
 }  // namespace bertx

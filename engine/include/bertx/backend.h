@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bertx/config.h"
 #include "bertx/tensor.h"
@@ -68,12 +69,22 @@ struct AdamWItem {
   double learning_rate_factor = 1.0;  ///< scores of movement pruning learn at a rate of their own
 };
 
+/// How long a kernel took for so many tokens when a weight was prepared.
+struct TunedTime {
+  std::int64_t tokens = 0;
+  std::string kernel;
+  double milliseconds = 0;
+  bool chosen = false;  ///< it serves this number of tokens, and fewer down to the number before
+};
+
 /// A weight in the layout that the backend's fastest inference kernel wants; made by Backend::prepare_*.
 class PreparedWeight {
  public:
   virtual ~PreparedWeight() = default;
   virtual std::string_view kernel() const = 0;  ///< name for reports, e.g. "csr-avx512"
   virtual std::size_t bytes() const = 0;
+  /// What its kernels were chosen by; empty where nothing was measured.
+  virtual std::vector<TunedTime> tuning() const { return {}; }
 };
 
 class Backend {

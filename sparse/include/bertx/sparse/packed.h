@@ -9,6 +9,9 @@
 
 namespace bertx::sparse {
 
+/// The columns of a tile where PackOptions names none: for 64 tokens and more.
+std::int64_t default_tile_columns(const CsrView<float>& w);
+
 struct PackOptions {
   /// Columns in a tile, 0 for the default, which follows the density. It changes the speed, never a bit of the result.
   std::int64_t tile_columns = 0;
