@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/machine.h"
 #include "common/output.h"
+#include "common/text.h"
 
 namespace bertx::tools {
 namespace {
@@ -56,7 +57,8 @@ void for_each_threads(const BenchOptions& options, const Run& run) {
   }
 }
 
-std::vector<BenchRow> bench_models(Backend& backend, const BenchOptions& options) {
+std::vector<BenchRow> bench_models(Backend& backend, const BenchOptions& options,
+                                   std::vector<Explanation>& explanations) {
   const auto groups = groups_of(options, config_of(options));
   const auto seed = static_cast<std::uint64_t>(options.run.seed);
   std::vector<BenchRow> rows;
@@ -74,6 +76,12 @@ std::vector<BenchRow> bench_models(Backend& backend, const BenchOptions& options
                                         : sparse_variants(backend, base, options.sparsity, options.control);
     for_each_threads(options, [&](const BenchRuns& runs) {
       for (const auto& texts : groups) add(time_forward(backend, variants, texts, runs));
+      for (Variant& variant : variants) {
+        if (!options.explain || !variant.timed) continue;
+        const std::string name = text(percent_text(variant.sparsity), " zeros, ", runs.threads, " threads");
+        const auto more = explain(variant.model, name);
+        explanations.insert(explanations.end(), more.begin(), more.end());
+      }
     });
   }
   return rows;
@@ -121,9 +129,11 @@ int bench_command(const Arguments& arguments) {
     const auto rows = bench_kernels(*backend, options);
     options.json ? out.line(kernel_json(subject, rows)) : out.write(kernel_table(subject, rows));
   } else {
-    const auto rows = bench_models(*backend, options);
+    std::vector<Explanation> explanations;
+    const auto rows = bench_models(*backend, options, explanations);
     if (!options.plot.empty()) write_text_file(options.plot, model_plot(subject, rows));
-    options.json ? out.line(model_json(subject, rows)) : out.write(model_table(subject, rows));
+    options.json ? out.line(model_json(subject, rows, explanations)) : out.write(model_table(subject, rows));
+    if (options.explain && !options.json) out.write(explanation_text(explanations));
   }
   out.flush();
   return 0;

@@ -19,7 +19,21 @@ void DenseWeight::apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write w
 }
 
 void DenseWeight::prepare(Backend& backend) {
-  if (!prepared_) prepared_ = backend.prepare_dense(w_->tensor());
+  if (prepared_) return;
+  if (const auto sparse = without_zeros(backend)) {
+    sparse->prepare(backend);
+    prepared_ = sparse->prepared_weight();
+    if (prepared_ && prepared_->kernel() != "dense") return;  // then this matrix itself will do
+  }
+  prepared_ = backend.prepare_dense(w_->tensor());
+}
+
+std::shared_ptr<CsrWeight> DenseWeight::without_zeros(Backend& backend) const {
+  constexpr double kSparseMayWin = 0.85;  // of the elements; no sparse product was seen to win above
+  if (!zeros_count_) return nullptr;
+  const double elements = static_cast<double>(w_->tensor().size());
+  if (static_cast<double>(nonzeros(backend)) > kSparseMayWin * elements) return nullptr;
+  return CsrWeight::from_dense(backend, w_->tensor());
 }
 
 void DenseWeight::materialize(Backend& backend, Tensor out_matrix) const { backend.copy(w_->tensor(), out_matrix); }

@@ -5,21 +5,34 @@
 namespace bertx {
 namespace {
 
-template <class Kind>
-std::vector<const Kind*> all_of(std::span<const Linear* const> linears) {
-  std::vector<const Kind*> out;
+/// The maps as CSR, those in dense matrices with many zeros too; empty where one has no such form.
+std::vector<std::shared_ptr<const CsrWeight>> sparse_weights(Backend& backend, std::span<const Linear* const> linears) {
+  std::vector<std::shared_ptr<const CsrWeight>> out;
   for (const Linear* linear : linears) {
-    const auto* weight = dynamic_cast<const Kind*>(linear->weight.get());
+    auto weight = std::dynamic_pointer_cast<const CsrWeight>(linear->weight);
+    if (const auto* dense = dynamic_cast<const DenseWeight*>(linear->weight.get()))
+      weight = dense->without_zeros(backend);
+    if (!weight) return {};
+    out.push_back(std::move(weight));
+  }
+  return out;
+}
+
+std::vector<const DenseWeight*> dense_weights(std::span<const Linear* const> linears) {
+  std::vector<const DenseWeight*> out;
+  for (const Linear* linear : linears) {
+    const auto* weight = dynamic_cast<const DenseWeight*>(linear->weight.get());
     if (weight == nullptr) return {};
     out.push_back(weight);
   }
   return out;
 }
 
-std::unique_ptr<PreparedWeight> stack_csr(Backend& backend, const std::vector<const CsrWeight*>& weights) {
+std::unique_ptr<PreparedWeight> stack_csr(Backend& backend,
+                                          const std::vector<std::shared_ptr<const CsrWeight>>& weights) {
   std::vector<std::int32_t> row_start{0}, columns;
   std::vector<double> values;
-  for (const CsrWeight* weight : weights) {
+  for (const auto& weight : weights) {
     const auto before = static_cast<std::int32_t>(columns.size());
     const auto starts = downloaded<std::int32_t>(backend, weight->pattern().row_start);
     const auto more_columns = downloaded<std::int32_t>(backend, weight->pattern().columns);
@@ -57,9 +70,9 @@ std::unique_ptr<PreparedWeight> stack_dense(Backend& backend, const std::vector<
 
 std::shared_ptr<const StackedLinear> stack_linears(Backend& backend, std::span<const Linear* const> linears) {
   StackedLinear out;
-  if (const auto csr = all_of<CsrWeight>(linears); !csr.empty()) {
-    out.weight = stack_csr(backend, csr);
-  } else if (const auto dense = all_of<DenseWeight>(linears); !dense.empty()) {
+  if (const auto sparse = sparse_weights(backend, linears); !sparse.empty()) {
+    out.weight = stack_csr(backend, sparse);
+  } else if (const auto dense = dense_weights(linears); !dense.empty()) {
     out.weight = stack_dense(backend, dense);
   }
   if (!out.weight) return nullptr;

@@ -53,7 +53,10 @@ std::vector<BenchRow> time_forward(Backend& backend, std::vector<Variant>& varia
     batches.push_back(random_batch(variants.front().model.config, t, runs.seed, false));
   }
   Arena arena(backend);
-  for (Variant& variant : variants) variant.model.prepare(backend);
+  for (Variant& variant : variants) {
+    variant.model.refresh(backend);  // kernels are chosen for a number of threads
+    variant.model.prepare(backend);
+  }
 
   // 1. Every variant once, for the check.
   std::vector<Cell> cells;

@@ -102,11 +102,11 @@ std::string kernels_of(Model& model) {
 
 std::vector<Variant> stored_variants(Backend& backend, Model& base, bool control, std::uint64_t seed) {
   const double sparsity = counted_sparsity(backend, base);
-  if (is_dense(base)) return {{base, sparsity, true}};
+  if (is_dense(base) && sparsity < 0.15) return {{base, sparsity, true}};  // too few zeros to be taken out
   std::vector<Variant> out;
   out.push_back({with_weights(base,
                               [&](const LinearWeight& weight) {
-                                return std::make_shared<DenseWeight>(dense_copy(backend, weight));
+                                return std::make_shared<DenseWeight>(dense_copy(backend, weight), false);
                               }),
                  sparsity, true});
   out.push_back({base, sparsity, false, 0});
@@ -123,7 +123,7 @@ std::vector<Variant> sparse_variants(Backend& backend, Model& base, const std::v
   std::vector<Variant> out;
   for (const double sparsity : sparsities) {
     Model pruned = with_weights(base, [&](const LinearWeight& weight) {
-      return std::make_shared<DenseWeight>(pruned_copy(backend, weight, sparsity));
+      return std::make_shared<DenseWeight>(pruned_copy(backend, weight, sparsity), false);
     });
     const double counted = counted_sparsity(backend, pruned, sparsity);
     if (sparsity == 0) {

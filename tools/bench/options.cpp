@@ -35,6 +35,9 @@ Flags bench_flags(BenchOptions& options) {
       .integers("threads", &options.threads, 1, 1024, "OpenMP threads; as OpenMP decides without it")
       .integer("reps", &options.reps, 1, 1 << 20, "timed runs of each row, the rows in turn")
       .integer("warmup", &options.warmup, 0, 1 << 20, "runs before, so that weights are warm: read not long ago")
+      .toggle("explain", &options.explain,
+              "why each product runs its kernel: the times of all candidates, as measured when the weights were "
+              "prepared (BERTX_TUNE=off: by rule, without measuring)")
       .toggle("json", &options.json, "machine and rows as one JSON object on standard output")
       .text("plot", &options.plot, "FILE", "an SVG drawing of milliseconds against sparsity");
   flags.group("General")
@@ -66,9 +69,12 @@ void check_bench_options(const Flags& flags, const BenchOptions& options) {
     contradict("lengths", "batch", "every line of a file of lengths is a text");
   }
   if (options.kernels) {
-    for (const char* other : {"mode", "lengths", "control", "plot"}) {
+    for (const char* other : {"mode", "lengths", "control", "explain", "plot"}) {
       contradict("kernels", other, "this flag is about whole models");
     }
+  }
+  if (options.explain && options.mode == "train") {
+    fail(ErrorKind::usage, "--explain and --mode train contradict: training prepares no weights");
   }
   if (!options.plot.empty()) check_writable_file(options.plot, "plot");
 }

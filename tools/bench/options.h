@@ -16,7 +16,7 @@ struct BenchOptions {
   std::vector<double> sparsity;
   std::vector<std::int64_t> batch{1}, tokens{128}, threads;
   std::int64_t reps = 15, warmup = 2;
-  bool kernels = false, control = false, json = false;
+  bool kernels = false, control = false, explain = false, json = false;
 };
 
 Flags bench_flags(BenchOptions& options);

@@ -108,7 +108,8 @@ std::string model_table(const BenchSubject& subject, const std::vector<BenchRow>
          table.text();
 }
 
-std::string model_json(const BenchSubject& subject, const std::vector<BenchRow>& rows) {
+std::string model_json(const BenchSubject& subject, const std::vector<BenchRow>& rows,
+                       const std::vector<Explanation>& explanations) {
   Json out = json_head(subject);
   for (const BenchRow& row : rows) {
     Json& item = out["rows"].emplace_back(Json{{"sparsity", row.sparsity}, {"batch", row.texts.count()}});
@@ -135,6 +136,7 @@ std::string model_json(const BenchSubject& subject, const std::vector<BenchRow>&
     item["optimizer_ms"] = row.optimizer_ms;
     item["arena_bytes"] = row.arena;
   }
+  if (!explanations.empty()) out["explain"] = explanation_json(explanations);
   return out.dump(2);
 }
 

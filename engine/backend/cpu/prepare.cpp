@@ -15,8 +15,6 @@ namespace {
 // Densities from which a dense product may win, and up to which CSR is taken unmeasured. On AVX-512, 128 tokens, the
 // crossover is near 0.6.
 constexpr double kDenseMayWin = 0.25, kSparseByRule = 0.5;
-// A dense matrix with fewer zeros than that is not worth a look at its sparse forms.
-constexpr double kSparseMayWin = 0.85;
 
 /// y [rows, tokens] = activation(y), as a sparse product calls it on what it has just computed.
 template <cpu::Pointwise kActivation>
@@ -120,20 +118,8 @@ std::unique_ptr<PreparedWeight> CpuBackend::prepare_csr(const CsrPattern& patter
   return cpu::tuned_weight(shape_of(w), candidates_of(*this, w));
 }
 
-// oneDNN gains nothing by packed weights (onednn.cpp has the figures), but a matrix with many zeros, such as a pruned
-// model in a dense file, may be faster as CSR.
-std::unique_ptr<PreparedWeight> CpuBackend::prepare_dense(Tensor w) {
-  std::int64_t nonzeros = 0;
-  for (std::int64_t i = 0; i < w.rows; ++i) {
-    const float* const row = w.as<float>() + i * w.stride;
-    nonzeros += w.cols - std::count(row, row + w.cols, 0.0f);
-  }
-  if (static_cast<double>(nonzeros) > kSparseMayWin * static_cast<double>(w.size())) return nullptr;
-  const sparse::CsrMatrix<float> csr = sparse::csr_from_dense(w.as<float>(), w.stride, w.rows, w.cols);
-  auto prepared = cpu::tuned_weight(shape_of(csr.view()), candidates_of(*this, csr.view()));
-  if (prepared->kernel() == "dense") return nullptr;  // then the matrix itself will do
-  return prepared;
-}
+// oneDNN gains nothing by packed weights (onednn.cpp has the figures).
+std::unique_ptr<PreparedWeight> CpuBackend::prepare_dense(Tensor) { return nullptr; }
 
 void CpuBackend::apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) {
   static_cast<const cpu::Weight&>(w).apply(x, y, epilogue);

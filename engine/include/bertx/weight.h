@@ -54,9 +54,13 @@ class LinearWeight {
   virtual const PreparedWeight* prepared() const { return nullptr; }
 };
 
+class CsrWeight;
+
 class DenseWeight final : public LinearWeight {
  public:
-  explicit DenseWeight(std::shared_ptr<Parameter> w) : w_(std::move(w)) {}
+  /// `zeros_count`: prepare() may take the zeros out, as of a pruned model in a dense file.
+  explicit DenseWeight(std::shared_ptr<Parameter> w, bool zeros_count = true)
+      : w_(std::move(w)), zeros_count_(zeros_count) {}
   std::int64_t out() const override { return w_->tensor().rows; }
   std::int64_t in() const override { return w_->tensor().cols; }
   std::string_view kind() const override { return "dense"; }
@@ -71,9 +75,12 @@ class DenseWeight final : public LinearWeight {
   std::string kernel() const override { return prepared_ ? std::string(prepared_->kernel()) : "dense"; }
   const PreparedWeight* prepared() const override { return prepared_.get(); }
   const std::shared_ptr<Parameter>& parameter() const { return w_; }
+  /// The same numbers without the zeros; null where they are so few that it cannot be faster.
+  std::shared_ptr<CsrWeight> without_zeros(Backend& backend) const;
 
  private:
   std::shared_ptr<Parameter> w_;
+  bool zeros_count_;
   std::shared_ptr<PreparedWeight> prepared_;
 };
 
@@ -126,6 +133,7 @@ class CsrWeight final : public LinearWeight {
   std::int64_t nonzeros(Backend&) const override { return pattern_.nnz; }
   std::string kernel() const override { return prepared_ ? std::string(prepared_->kernel()) : "csr"; }
   const PreparedWeight* prepared() const override { return prepared_.get(); }
+  const std::shared_ptr<PreparedWeight>& prepared_weight() const { return prepared_; }
   const CsrPattern& pattern() const { return pattern_; }
   Parameter& values() const { return *values_; }
 

@@ -11,7 +11,6 @@
 #include <limits>
 #include <random>
 
-#include "backend/cpu/tuning/tuning_file.h"
 #include "bertx/arena.h"
 #include "bertx/error.h"
 #include "bertx/files.h"
@@ -20,17 +19,14 @@
 namespace bertx::cpu {
 namespace {
 
-/// Numbers of tokens that are measured; each stands for those down to the one before it, the last also for more, since
-/// products take long inputs in blocks of at most 128.
-constexpr std::int64_t kTokens[] = {1, 4, 8, 16, 32, 64, 128};
-constexpr std::size_t kClasses = std::size(kTokens);
+constexpr std::size_t kClasses = std::size(kTunedTokens);
 constexpr double kWorthMemory = 0.95;  // a further form must take at most so much of the time without it
 constexpr int kRounds = 4;
 constexpr std::int64_t kColdTokens = 16;
 
 std::size_t class_of(std::int64_t tokens) {
-  const auto at = std::lower_bound(std::begin(kTokens), std::end(kTokens), tokens);
-  return std::min<std::size_t>(static_cast<std::size_t>(at - std::begin(kTokens)), kClasses - 1);
+  const auto at = std::lower_bound(std::begin(kTunedTokens), std::end(kTunedTokens), tokens);
+  return std::min<std::size_t>(static_cast<std::size_t>(at - std::begin(kTunedTokens)), kClasses - 1);
 }
 
 /// Forms of one weight, and which of them serves how many tokens.
@@ -112,7 +108,7 @@ Timings measure(const WeightShape& shape, const std::vector<Candidate>& candidat
       std::ranges::minmax_element(forms, {}, [](const auto& form) { return form->bytes(); });
   const bool sizes_differ = 2 * (*largest)->bytes() > 3 * (*smallest)->bytes();
   Timings out;
-  for (const std::int64_t tokens : kTokens) {
+  for (const std::int64_t tokens : kTunedTokens) {
     // Few tokens wait for the weights: where forms differ in size, they are timed as they lie in a model, out of cache.
     const bool cold = sizes_differ && tokens <= kColdTokens;
     const Activation x(shape.cols, tokens), y(shape.rows, tokens);
@@ -129,35 +125,8 @@ Timings measure(const WeightShape& shape, const std::vector<Candidate>& candidat
   return out;
 }
 
-/// The form of each class: at first the one form that is best over all, then whatever is worth its memory.
-std::vector<std::size_t> choose(const Timings& timings, const std::vector<Candidate>& candidates) {
-  std::vector<std::vector<double>> ms(kClasses);
-  std::vector<double> least(kClasses);
-  for (std::size_t c = 0; c < kClasses; ++c) {
-    for (const Candidate& candidate : candidates) ms[c].push_back(timings.at(kTokens[c]).at(candidate.name));
-    least[c] = *std::ranges::min_element(ms[c]);
-  }
-  std::size_t base = 0;
-  double lowest = std::numeric_limits<double>::infinity();
-  for (std::size_t f = 0; f < candidates.size(); ++f) {
-    double ratios = 0;
-    for (std::size_t c = 0; c < kClasses; ++c) ratios += ms[c][f] / least[c];
-    if (ratios < lowest) lowest = ratios, base = f;
-  }
-  std::vector<std::size_t> chosen(kClasses, base);
-  for (std::size_t c = kClasses; c-- > 0;) {
-    // Forms that are held anyway cost nothing, so the best of them serves; a further one must be worth it.
-    for (const std::size_t held : std::vector<std::size_t>(chosen)) {
-      if (ms[c][held] < ms[c][chosen[c]]) chosen[c] = held;
-    }
-    const auto best = static_cast<std::size_t>(std::ranges::min_element(ms[c]) - ms[c].begin());
-    if (ms[c][best] < kWorthMemory * ms[c][chosen[c]]) chosen[c] = best;
-  }
-  return chosen;
-}
-
 bool complete(const Timings& timings, const std::vector<Candidate>& candidates) {
-  return std::ranges::all_of(kTokens, [&](std::int64_t tokens) {
+  return std::ranges::all_of(kTunedTokens, [&](std::int64_t tokens) {
     const auto at = timings.find(tokens);
     return at != timings.end() && std::ranges::all_of(candidates, [&](const Candidate& candidate) {
              return at->second.contains(candidate.name);
@@ -170,7 +139,8 @@ std::vector<TunedTime> report(const Timings& timings, const std::vector<Candidat
   std::vector<TunedTime> out;
   for (std::size_t c = 0; c < kClasses; ++c) {
     for (std::size_t f = 0; f < candidates.size(); ++f) {
-      out.push_back({kTokens[c], candidates[f].name, timings.at(kTokens[c]).at(candidates[f].name), chosen[c] == f});
+      out.push_back(
+          {kTunedTokens[c], candidates[f].name, timings.at(kTunedTokens[c]).at(candidates[f].name), chosen[c] == f});
     }
   }
   return out;
@@ -191,7 +161,9 @@ std::unique_ptr<PreparedWeight> tuned_weight(const WeightShape& shape, const std
     timings = measure(shape, candidates, forms);
     file.put(key, *timings);
   }
-  const std::vector<std::size_t> chosen = choose(*timings, candidates);
+  std::vector<std::string> names;
+  for (const Candidate& candidate : candidates) names.push_back(candidate.name);
+  const std::vector<std::size_t> chosen = choose_forms(*timings, names);
 
   std::vector<std::unique_ptr<Weight>> kept;
   std::vector<std::size_t> place(candidates.size()), form_of_class;
@@ -202,6 +174,32 @@ std::unique_ptr<PreparedWeight> tuned_weight(const WeightShape& shape, const std
   }
   for (const std::size_t f : chosen) form_of_class.push_back(place[f]);
   return std::make_unique<TunedWeight>(std::move(kept), form_of_class, report(*timings, candidates, chosen));
+}
+
+std::vector<std::size_t> choose_forms(const Timings& timings, const std::vector<std::string>& names) {
+  std::vector<std::vector<double>> ms(kClasses);
+  std::vector<double> least(kClasses);
+  for (std::size_t c = 0; c < kClasses; ++c) {
+    for (const std::string& name : names) ms[c].push_back(timings.at(kTunedTokens[c]).at(name));
+    least[c] = *std::ranges::min_element(ms[c]);
+  }
+  std::size_t base = 0;
+  double lowest = std::numeric_limits<double>::infinity();
+  for (std::size_t f = 0; f < names.size(); ++f) {
+    double ratios = 0;
+    for (std::size_t c = 0; c < kClasses; ++c) ratios += ms[c][f] / least[c];
+    if (ratios < lowest) lowest = ratios, base = f;
+  }
+  std::vector<std::size_t> chosen(kClasses, base);
+  for (std::size_t c = kClasses; c-- > 0;) {
+    // Forms that are held anyway cost nothing, so the best of them serves; a further one must be worth it.
+    for (const std::size_t held : std::vector<std::size_t>(chosen)) {
+      if (ms[c][held] < ms[c][chosen[c]]) chosen[c] = held;
+    }
+    const auto best = static_cast<std::size_t>(std::ranges::min_element(ms[c]) - ms[c].begin());
+    if (ms[c][best] < kWorthMemory * ms[c][chosen[c]]) chosen[c] = best;
+  }
+  return chosen;
 }
 
 bool tuning_wanted() {

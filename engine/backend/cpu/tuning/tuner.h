@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/tuning/tuning_file.h"
 
 namespace bertx::cpu {
 
@@ -27,6 +28,14 @@ struct WeightShape {
 /// one shape, about one density and one number of threads; the choice is remembered (tuning_file.h).
 /// With BERTX_TUNE=off nothing is measured and the first candidate is taken: the same on every machine.
 std::unique_ptr<PreparedWeight> tuned_weight(const WeightShape& shape, const std::vector<Candidate>& candidates);
+
+/// Numbers of tokens that are measured; each stands for those down to the one before it, the last also for more, since
+/// products take long inputs in blocks of at most 128.
+inline constexpr std::int64_t kTunedTokens[] = {1, 4, 8, 16, 32, 64, 128};
+
+/// For each of kTunedTokens the place in `names` of the form that serves it: the one form that is best over all, then
+/// whatever is worth its memory. Expects times of all names for all tokens.
+std::vector<std::size_t> choose_forms(const Timings& timings, const std::vector<std::string>& names);
 
 /// BERTX_TUNE: on (the default) or off. Throws Error(usage) for anything else.
 bool tuning_wanted();

@@ -73,14 +73,11 @@ nlohmann::ordered_json json_of(const Timings& timings) {
 }  // namespace
 
 TuningFile& TuningFile::instance() {
-  static TuningFile file;
+  static TuningFile file(default_path(processor_name()));
   return file;
 }
 
-TuningFile::TuningFile() : processor_(processor_name()) {
-  path_ = default_path(processor_);
-  entries_ = read();
-}
+TuningFile::TuningFile(std::string path) : path_(std::move(path)), processor_(processor_name()), entries_(read()) {}
 
 std::map<std::string, Timings> TuningFile::read() const {
   std::map<std::string, Timings> out;

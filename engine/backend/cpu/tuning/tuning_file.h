@@ -20,13 +20,14 @@ class TuningFile {
  public:
   /// That of this process and machine.
   static TuningFile& instance();
+  /// Reads `path`; empty: no file.
+  explicit TuningFile(std::string path);
 
   std::optional<Timings> find(const std::string& key);
   /// Remembers in this process and, as far as possible, in the file, keeping what other processes wrote there.
   void put(const std::string& key, const Timings& timings);
 
  private:
-  TuningFile();
   std::map<std::string, Timings> read() const;
 
   std::mutex mutex_;
