@@ -17,18 +17,26 @@ if(BERTX_WERROR)
   target_compile_options(bertx_options INTERFACE -Werror)
 endif()
 
-# bertx_isa_kernels(<target> <source>): compiles one body three times, with BERTX_ISA_NAMESPACE = avx512 | avx2 |
-# portable and BERTX_VECTOR_BYTES = 64 | 32 | 16. Such a source includes no header with inline code: an inline
+# bertx_isa_kernels(<target> <source> [<isa>...]): compiles one body per instruction set, with BERTX_ISA_NAMESPACE =
+# avx512 | avx2 | portable and BERTX_VECTOR_BYTES = 64 | 32 | 16, or only for the sets that are named; avx512_bf16, which
+# is avx512 with products of bf16 pairs, has to be. Such a source includes no header with inline code: an inline
 # function compiled with -mavx512f could replace the plain copy of the same function at link time.
 function(bertx_isa_kernels target source)
   get_filename_component(stem ${source} NAME_WE)
-  foreach(isa portable avx2 avx512)
+  set(isas ${ARGN})
+  if(NOT isas)
+    set(isas portable avx2 avx512)
+  endif()
+  foreach(isa ${isas})
     set(flags "")
     set(bytes 16)
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-      if(isa STREQUAL avx512)
+      if(isa MATCHES "^avx512")
         set(flags -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
         set(bytes 64)
+        if(isa STREQUAL avx512_bf16)
+          list(APPEND flags -mavx512bf16)
+        endif()
       elseif(isa STREQUAL avx2)
         set(flags -mavx2 -mfma -mf16c)
         set(bytes 32)

@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include <chrono>
+#include <cmath>
 #include <random>
 #include <string>
 #include <vector>
@@ -56,7 +57,7 @@ double core_peak() {
   return peak;
 }
 
-enum class Product { packed, spmm, transposed, sddmm };
+enum class Product { packed, packed_bf16, spmm, transposed, sddmm };
 
 struct Case {
   Product product;
@@ -64,6 +65,16 @@ struct Case {
   double density;
   std::int64_t tokens, tile;
 };
+
+/// |a - b| / |b|
+double relative_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference += (double(a[i]) - b[i]) * (double(a[i]) - b[i]);
+    size += double(b[i]) * b[i];
+  }
+  return std::sqrt(difference / size);
+}
 
 void run(benchmark::State& state, const Case& c) {
   std::mt19937 random(1);
@@ -79,26 +90,41 @@ void run(benchmark::State& state, const Case& c) {
   const std::vector<float> dense = normals(c.rows * c.cols);
   const CsrMatrix<float> w = csr_from_masked(dense.data(), c.cols, mask.data(), c.cols, c.rows, c.cols);
   const TransposedIndex t = build_transposed(c.rows, c.cols, w.row_start.data(), w.columns.data());
-  const PackedCsr packed = pack(w.view(), {c.tile});
+  const Values values = c.product == Product::packed_bf16 ? Values::bf16 : Values::f32;
+  const PackedCsr packed = pack(w.view(), {c.tile, values}), f32 = pack(w.view());
   const std::vector<float> x = normals(c.cols * c.tokens), bias = normals(c.rows);
-  std::vector<float> y = normals(c.rows * c.tokens), dx(x.size()), dw(w.values.size());
+  std::vector<float> y = normals(c.rows * c.tokens), dx(x.size()), dw(w.values.size()), y_f32(y.size());
   const auto once = [&] {
     switch (c.product) {
-      case Product::packed: return spmm_packed(packed, x.data(), c.tokens, y.data(), c.tokens, c.tokens, {bias.data()});
+      case Product::packed:
+      case Product::packed_bf16:
+        return spmm_packed(packed, x.data(), c.tokens, y.data(), c.tokens, c.tokens, {bias.data()});
       case Product::spmm: return spmm(w.view(), x.data(), c.tokens, y.data(), c.tokens, c.tokens, {bias.data()});
       case Product::transposed:
         return spmm_transposed(w.view(), t.view(), y.data(), c.tokens, dx.data(), c.tokens, c.tokens);
       case Product::sddmm: return sddmm(w.view(), y.data(), c.tokens, x.data(), c.tokens, c.tokens, dw.data());
     }
   };
-  once();
-  double best = 1e30;  // the fastest call: other processes only ever add time
-  for (auto _ : state) {
+  const auto seconds = [](const auto& call) {
     const auto start = std::chrono::steady_clock::now();
-    once();
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    best = std::min(best, time.count());
-    state.SetIterationTime(time.count());
+    call();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  once();
+  double best = 1e30, best_f32 = 1e30;  // the fastest call: other processes only ever add time
+  for (auto _ : state) {
+    const double time = seconds(once);
+    best = std::min(best, time);
+    state.SetIterationTime(time);
+    if (c.product == Product::packed_bf16) {
+      best_f32 = std::min(best_f32, seconds([&] {
+                            spmm_packed(f32, x.data(), c.tokens, y_f32.data(), c.tokens, c.tokens, {bias.data()});
+                          }));
+    }
+  }
+  if (c.product == Product::packed_bf16) {
+    state.counters["of_f32"] = best_f32 / best;  // both in this run, in turn
+    if (relative_difference(y, y_f32) > 0x1p-7) state.SkipWithError("bf16 and f32 products differ");
   }
   const double flops = 2.0 * double(w.values.size()) * double(c.tokens);
   state.counters["GFLOP/s"] = flops / best * 1e-9;
@@ -108,14 +134,15 @@ void run(benchmark::State& state, const Case& c) {
 
 void register_all(std::int64_t tile) {
   const std::pair<const char*, Product> products[] = {{"packed", Product::packed},
+                                                      {"packed-bf16", Product::packed_bf16},
                                                       {"spmm", Product::spmm},
                                                       {"transposed", Product::transposed},
                                                       {"sddmm", Product::sddmm}};
   const std::pair<std::int64_t, std::int64_t> shapes[] = {{768, 768}, {3072, 768}, {768, 3072}, {384, 384}};
   for (const auto& [name, product] : products) {
     for (const auto& [rows, cols] : shapes) {
-      for (const char* density : {"0.2", "0.1", "0.05"}) {
-        for (const std::int64_t tokens : {1, 8, 32, 128, 512}) {
+      for (const char* density : {"0.5", "0.2", "0.1", "0.05"}) {
+        for (const std::int64_t tokens : {1, 8, 16, 32, 64, 128, 512}) {
           const std::string title = std::string(name) + "/" + std::to_string(rows) + "x" + std::to_string(cols) + "/d" +
                                     density + "/t" + std::to_string(tokens);
           const Case c{product, rows, cols, std::stod(density), tokens, tile};

@@ -18,10 +18,14 @@ namespace bertx::sparse::test {
 class ForcedIsa {
  public:
   explicit ForcedIsa(Isa isa) { force_isa(isa); }
-  ~ForcedIsa() { force_isa(before_); }
+  ForcedIsa(Isa isa, bool bf16_dot) { force_isa(isa, bf16_dot); }
+  ~ForcedIsa() { force_isa(before_, bf16_before_); }
+  ForcedIsa(const ForcedIsa&) = delete;
+  ForcedIsa& operator=(const ForcedIsa&) = delete;
 
  private:
   Isa before_ = active_isa();
+  bool bf16_before_ = active_bf16_dot();
 };
 
 /// Skips the test with a reason where this processor lacks the set.

@@ -34,12 +34,12 @@ std::string onednn_version(const std::string& description) {
 }  // namespace
 
 Machine describe_machine() {
-  return {processor_name(), omp_get_num_procs(), std::string(sparse::isa_name(sparse::active_isa())),
+  return {processor_name(), omp_get_num_procs(), std::string(sparse::active_isa_name()),
           onednn_version(make_cpu_backend()->description()), omp_get_max_threads()};
 }
 
 std::string version_text() {
-  const std::string detected(sparse::isa_name(sparse::detected_isa())), active(sparse::isa_name(sparse::active_isa()));
+  const std::string detected(sparse::detected_isa_name()), active(sparse::active_isa_name());
   const std::string description = make_cpu_backend()->description();
   return text(
       "bertx ", BERTX_VERSION, "\nbuild: ", BERTX_BUILD_TYPE, ", ", BERTX_COMPILER, "\ninstruction sets: found ",

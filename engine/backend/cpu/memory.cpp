@@ -31,7 +31,7 @@ void* scratch_bytes(Scratch kind, std::size_t bytes) {
 
 std::string CpuBackend::description() const {
   const int threads = omp_get_max_threads();
-  return text("cpu: oneDNN ", cpu::onednn_version(), ", ", sparse::isa_name(sparse::active_isa()), ", ", threads,
+  return text("cpu: oneDNN ", cpu::onednn_version(), ", ", sparse::active_isa_name(), ", ", threads,
               threads == 1 ? " thread" : " threads");
 }
 

@@ -47,8 +47,8 @@ std::string default_path(const std::string& processor) {
   std::string cache = environment("XDG_CACHE_HOME");
   if (cache.empty() && !environment("HOME").empty()) cache = environment("HOME") + "/.cache";
   if (cache.empty()) return {};
-  return text(cache, "/bertx/tuning-", BERTX_VERSION, "-", sparse::isa_name(sparse::active_isa()), "-",
-              as_file_name(processor), ".json");
+  return text(cache, "/bertx/tuning-", BERTX_VERSION, "-", sparse::active_isa_name(), "-", as_file_name(processor),
+              ".json");
 }
 
 Timings timings_of(const nlohmann::json& entry) {
@@ -86,7 +86,7 @@ std::map<std::string, Timings> TuningFile::read() const {
   try {
     const nlohmann::json file = parse_json_file(path_);
     const bool ours = file.at("bertx") == BERTX_VERSION && file.at("processor") == processor_ &&
-                      file.at("isa") == sparse::isa_name(sparse::active_isa());
+                      file.at("isa") == sparse::active_isa_name();
     if (!ours) return out;
     for (const auto& [key, entry] : file.at("milliseconds").items()) out[key] = timings_of(entry);
   } catch (const std::exception&) {  // damaged: it is only a cache
@@ -110,7 +110,7 @@ void TuningFile::put(const std::string& key, const Timings& timings) {
   nlohmann::ordered_json file;
   file["bertx"] = BERTX_VERSION;
   file["processor"] = processor_;
-  file["isa"] = sparse::isa_name(sparse::active_isa());
+  file["isa"] = sparse::active_isa_name();
   for (const auto& [name, entry] : entries_) file["milliseconds"][name] = json_of(entry);
   try {
     std::error_code error;
