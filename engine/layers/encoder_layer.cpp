@@ -14,6 +14,7 @@ void project_and_add(Exec& exec, const Linear& linear, Tensor x, Dropout dropout
 
 // x [H, T] -> y [H, n], n = T unless only some tokens are wanted; D = heads * head_dim
 void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved, Tensor only) const {
+  if (saved && exec.recompute) return forward_keeping_input(exec, x, starts, y, saved, only);
   Backend& backend = exec.backend;
   const std::int64_t tokens = x.cols, width = shape.heads * shape.head_dim;
   const Arena::Mark mark = exec.arena.mark();
@@ -79,46 +80,76 @@ void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved*
 
 // dy [H, n] (used up) -> dx [H, T]
 void EncoderLayer::backward(Exec& exec, const Saved& saved, Tensor starts, Tensor dy, Tensor dx, int index) {
+  if (saved.input_only) return backward_from_input(exec, saved, starts, dy, dx, index);
   Backend& backend = exec.backend;
   const std::int64_t tokens = saved.x.cols, wanted = dy.cols, width = shape.heads * shape.head_dim;
   const Arena::Mark mark = exec.arena.mark();
-
-  // Second residual: dy becomes the gradient of output_sum; it reaches `attended` directly and through W_2.
-  output_norm.backward(exec, saved.output_norm, dy, dy);
-  const Tensor branch = exec.take(dy.rows, wanted);
-  const auto into_branch = [&](Dropout dropout, Tensor gradient) {
+  // dropout(gradient) into a matrix of its own: the residual takes the gradient as it is.
+  const auto through = [&](Dropout dropout, Tensor gradient) {
     if (!dropout.active()) return gradient;
+    const Tensor branch = exec.take(gradient.rows, gradient.cols);
     backend.dropout(gradient, dropout, branch);
     return branch;
   };
-  const Tensor dffn = exec.take(shape.ffn, wanted), dattended = exec.take(dy.rows, wanted);
-  ffn_out.backward(exec, saved.ffn_active, into_branch(saved.output_dropout, dy), dffn);
+
+  // Second residual: dy becomes the gradient of output_sum, then by what comes through W_2 and W_1 that of `attended`.
+  output_norm.backward(exec, saved.output_norm, dy, dy);
+  const Tensor dffn = exec.take(shape.ffn, wanted);
+  ffn_out.backward(exec, saved.ffn_active, through(saved.output_dropout, dy), dffn);
   backend.activation_grad(saved.ffn_sum, activation, dffn, dffn);
-  ffn_in.backward(exec, saved.attended, dffn, dattended);
-  backend.add(dy, dattended);
+  ffn_in.backward(exec, saved.attended, dffn, dy, Write::add);
+  exec.arena.rewind(mark);
 
-  // First residual: dattended becomes the gradient of attention_sum.
-  attention_norm.backward(exec, saved.attention_norm, dattended, dattended);
-  const Tensor dwanted = exec.take(width, wanted);
-  attention_output.backward(exec, saved.wanted_context, into_branch(saved.attention_output_dropout, dattended),
-                            dwanted);
+  // First residual: dsum is the gradient of attention_sum. Where all tokens were wanted it lies in dx, to which the
+  // rest is added.
+  const Tensor dsum = saved.only.empty() ? dx : dy;
+  attention_norm.backward(exec, saved.attention_norm, dy, dsum);
+  Tensor dcontext = exec.take(width, wanted);
+  attention_output.backward(exec, saved.wanted_context, through(saved.attention_output_dropout, dsum), dcontext);
+  if (!saved.only.empty()) {  // tokens that were not wanted have a gradient of 0
+    const Tensor dwanted = dcontext;
+    dcontext = exec.take(width, tokens);
+    backend.gather_columns_grad(dwanted, saved.only, dcontext);
+    backend.gather_columns_grad(dsum, saved.only, dx);
+  }
 
-  // Back to all tokens: those that were not wanted have a gradient of 0.
-  const auto to_all = [&](Tensor gradient) {
-    if (saved.only.empty()) return gradient;
-    const Tensor all = exec.take(gradient.rows, tokens);
-    backend.gather_columns_grad(gradient, saved.only, all);
-    return all;
-  };
-  const Tensor dcontext = to_all(dwanted), dresidual = to_all(dattended);
+  // Attention
   if (exec.probe) (*exec.probe)(index, saved.context, dcontext);
   const Tensor dq = exec.take(width, tokens), dk = exec.take(width, tokens), dv = exec.take(width, tokens);
   backend.attention_grad({shape.heads, shape.head_dim}, saved.q, saved.k, saved.v, starts, saved.attention_dropout,
                          saved.context, saved.log_sum_exp, dcontext, dq, dk, dv);
-  query.backward(exec, saved.x, dq, dx);
+  query.backward(exec, saved.x, dq, dx, Write::add);
   key.backward(exec, saved.x, dk, dx, Write::add);
   value.backward(exec, saved.x, dv, dx, Write::add);
-  backend.add(dresidual, dx);
+  exec.arena.rewind(mark);
+}
+
+// ---- gradient checkpointing: Chen et al. 2016 (1604.06174), a layer a segment ---------------------------------------
+
+// All that backward needs is made, as without checkpointing, and given back: so y has the same bits.
+void EncoderLayer::forward_keeping_input(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved,
+                                         Tensor only) const {
+  const Arena::Mark mark = exec.arena.mark();
+  *saved = {};
+  saved->x = x, saved->only = only;
+  saved->input_only = true, saved->first_site = exec.next_site;
+  Exec inner = exec;
+  inner.recompute = false;
+  Saved given_back;
+  forward(inner, x, starts, y, &given_back, only);
+  exec.next_site = inner.next_site;
+  exec.arena.rewind(mark);
+}
+
+// Dropout is a function of seed and site, so the second forward pass draws the masks of the first.
+void EncoderLayer::backward_from_input(Exec& exec, const Saved& saved, Tensor starts, Tensor dy, Tensor dx, int index) {
+  const Arena::Mark mark = exec.arena.mark();
+  Exec again = exec;
+  again.recompute = false;
+  again.next_site = saved.first_site;
+  Saved all;
+  forward(again, saved.x, starts, exec.take(dy.rows, dy.cols), &all, saved.only);
+  backward(exec, all, starts, dy, dx, index);
   exec.arena.rewind(mark);
 }
 

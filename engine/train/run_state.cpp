@@ -86,6 +86,7 @@ nlohmann::json options_to_json(const TrainOptions& o) {
           {"adam_bias_correction", o.adam_bias_correction},
           {"weight_decay", o.weight_decay},
           {"max_grad_norm", o.max_grad_norm},
+          {"gradient_checkpointing", o.gradient_checkpointing},
           {"num_train_epochs", o.num_train_epochs},
           {"max_steps", o.max_steps},
           {"warmup_steps", o.warmup_steps},

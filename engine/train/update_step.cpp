@@ -19,7 +19,12 @@ namespace {
 }  // namespace
 
 UpdateStep::UpdateStep(Backend& backend, Model& model, const TrainOptions& options)
-    : backend_(backend), model_(model), seed_(options.seed), optimizer_(backend, model, options), arena_(backend) {}
+    : backend_(backend),
+      model_(model),
+      seed_(options.seed),
+      recompute_(options.gradient_checkpointing),
+      optimizer_(backend, model, options),
+      arena_(backend) {}
 
 UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches,
                              const std::function<Batch(std::int64_t)>& batch_of, TrainHook* hook) {
@@ -30,6 +35,7 @@ UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches
     const Batch batch = batch_of(micro);
     arena_.reset();
     Exec exec{backend_, arena_, true, dropout_seed(seed_, state.step, micro)};
+    exec.recompute = recompute_;
     const Tensor logits = model_.forward(exec, batch, &saved_);
     const Tensor dlogits = exec.take(logits.rows, logits.cols);
     const double loss = model_.loss(exec, batch, logits, 1.0 / static_cast<double>(micro_batches), dlogits);

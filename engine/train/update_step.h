@@ -34,6 +34,7 @@ class UpdateStep {
   Backend& backend_;
   Model& model_;
   std::uint64_t seed_;
+  bool recompute_;
   Optimizer optimizer_;
   Arena arena_;
   Model::Saved saved_;

@@ -40,6 +40,8 @@ void add_schedule_flags(Flags& flags, TrainFlags& train) {
       .toggle("adam_bias_correction", &o.adam_bias_correction, "false in the original BERT")
       .number("max_grad_norm", &o.max_grad_norm, Range::between(0, 1e9), "gradients are clipped to it; 0: never")
       .toggle("freeze_embeddings", &o.freeze_embeddings, "embeddings are not trained")
+      .toggle("gradient_checkpointing", &o.gradient_checkpointing,
+              "keep only the inputs of layers: less memory, about a third more time, the same result")
       .toggle("bf16", &train.bf16, "refused: this version trains in float32");
 }
 

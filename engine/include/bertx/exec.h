@@ -22,6 +22,8 @@ struct Exec {
   std::uint64_t seed = 0;  ///< of this step; equal seeds give equal masks
   std::uint32_t next_site = 0;
   const ContextProbe* probe = nullptr;
+  /// Gradient checkpointing: forward keeps each layer's input only, and backward runs the layer once more. Same bits.
+  bool recompute = false;
 
   /// The dropout of the next place in the order of the forward pass; identity outside training.
   Dropout next_dropout(float p) {

@@ -83,6 +83,8 @@ struct EncoderLayer {
     Dropout attention_dropout, attention_output_dropout, output_dropout;
     LayerNorm::Saved attention_norm, output_norm;
     Tensor attended, ffn_sum, ffn_active;  ///< after the first norm; before and after the activation
+    bool input_only = false;               ///< Exec::recompute: x and `only` are all that was kept
+    std::uint32_t first_site = 0;          ///< of its dropouts, then
   };
   /// x [H, T] -> y [H, T]; without `saved` the arena is left as it was found. `only` i32 [1, n] names the tokens whose
   /// output is wanted: then y is [H, n], and nothing after attention is spent on the others (a classifier reads the
@@ -93,6 +95,10 @@ struct EncoderLayer {
   void visit(const std::string& path, const Visit& parameter);
   /// The six linear maps with their names, in the order of a checkpoint.
   void visit_linears(const std::string& path, const std::function<void(const std::string& path, Linear&)>& linear);
+
+ private:
+  void forward_keeping_input(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved, Tensor only) const;
+  void backward_from_input(Exec& exec, const Saved& saved, Tensor starts, Tensor dy, Tensor dx, int index);
 };
 
 }  // namespace bertx
