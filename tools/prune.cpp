@@ -13,6 +13,7 @@
 #include "common/evaluation.h"
 #include "common/log.h"
 #include "common/output.h"
+#include "common/plan.h"
 #include "common/progress.h"
 #include "common/prune_report.h"
 #include "common/text.h"
@@ -103,7 +104,7 @@ Setup prepare_one_shot(PruneFlags& prune) {
   Setup setup;
   setup.backend = start_backend(train.run);
   setup.directory = resolve_model_directory(train.model);
-  check_output_directory(train.output_dir, setup.directory);
+  if (!train.dry_run) check_output_directory(train.output_dir, setup.directory);
   setup.tokenizer = Tokenizer::load(setup.directory);
   setup.model = load_model(*setup.backend, setup.directory);
   require_finite(*setup.backend, *setup.model, setup.directory.string());
@@ -149,8 +150,12 @@ int prune_command(const Arguments& arguments) {
   Setup setup = with_data ? prepare_training(train) : prepare_one_shot(prune);
   if (setup.signal != 0) return 128 + setup.signal;
   Output out;
+  std::unique_ptr<TrainHook> hook;
+  if (trains) {
+    hook = compress::make_compressor(prune.recipe, {setup.data.train->encoded, setup.data.kind});
+  }
   if (train.dry_run) {
-    out.write(with_data ? describe_plan(setup, train.options) : std::string("one-shot: no training\n"));
+    out.write(trains ? describe_training(setup, train, hook.get()) : describe_model(*setup.model, train.json));
     out.flush();
     return 0;
   }
@@ -158,8 +163,6 @@ int prune_command(const Arguments& arguments) {
   // 3. The recipe, during training or at once; the model is written in the form asked for.
   Figures figures;
   if (trains) {
-    const compress::Calibration calibration{setup.data.train->encoded, setup.data.kind};
-    const auto hook = compress::make_compressor(prune.recipe, calibration);
     if (const int code = run_training(setup, train, hook.get(), &figures); code != 0) return code;
   } else {
     if (const int code = prune_now(setup, prune, &figures); code != 0) return code;

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "common/evaluation.h"
 #include "common/output.h"
+#include "common/plan.h"
 #include "common/training.h"
 
 namespace bertx::tools {
@@ -33,7 +34,7 @@ int train_command(const Arguments& arguments) {
   if (setup.signal != 0) return 128 + setup.signal;
   Output out;
   if (train.dry_run) {
-    out.write(describe_plan(setup, train.options));
+    out.write(describe_training(setup, train, nullptr));
     out.flush();
     return 0;
   }

@@ -35,7 +35,8 @@ Tensor Arena::take(std::int64_t rows, std::int64_t cols, DType dtype) {
     next.used = 0;
   }
   if (next.chunk == chunks_.size()) {
-    chunks_.push_back(backend_->allocate(std::max({bytes, kFirstChunk, reserved_})));  // at least doubles
+    // By an eighth: a few dozen chunks until the first step is through, and little held that is never used.
+    chunks_.push_back(backend_->allocate(std::max({bytes, kFirstChunk, reserved_ / 8 / kAlignment * kAlignment})));
     reserved_ += chunks_.back().bytes;
   }
   std::byte* data = static_cast<std::byte*>(chunks_[next.chunk].data.get()) + next.used;
@@ -44,6 +45,14 @@ Tensor Arena::take(std::int64_t rows, std::int64_t cols, DType dtype) {
   now_ = next;
   peak_ = std::max(peak_, now_.total);
   return {data, rows, cols, stride, dtype};
+}
+
+void Arena::reserve(std::size_t bytes) {
+  assert(now_.total == 0);
+  if (chunks_.size() == 1 && chunks_.front().bytes >= bytes) return;
+  chunks_.clear();
+  chunks_.push_back(backend_->allocate(bytes));
+  reserved_ = chunks_.back().bytes;
 }
 
 void Arena::rewind(Mark mark) {

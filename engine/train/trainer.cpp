@@ -41,6 +41,15 @@ TrainResult train(Backend& backend, Model& model, const Tokenizer* tokenizer, co
   return Trainer(backend, model, tokenizer, data, options, hook, observer).run();
 }
 
+void prepare_for_training(Backend& backend, Model& model, const TrainOptions& options, TrainHook* hook,
+                          const TrainState& state) {
+  if (options.freeze_embeddings) {
+    model.embeddings.visit("", [](const std::string&, Parameter& p) { p.frozen = true; });
+  }
+  if (hook) hook->begin(backend, model, state);
+  model.refresh(backend);
+}
+
 Trainer::Trainer(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data,
                  const TrainOptions& options, TrainHook* hook, ProgressObserver* observer)
     : backend_(backend),
@@ -125,9 +134,11 @@ void Trainer::start() {
     load(checkpoint, saved->hook_state);
   } else {
     if (!options_.output_dir.empty()) clear_output();
-    prepare_model();
+    prepare_for_training(backend_, model_, options_, hook_, run_.at);
   }
+  const TrainMemory memory = plan_memory(backend_, model_, data_.train, data_.kind, options_);
   step_.emplace(backend_, model_, options_);
+  step_->reserve(memory.activations);
   if (saved) load_moments(checkpoint, backend_, step_->optimizer());
   if (options_.tensorboard) tensorboard_.emplace(options_.output_dir / "runs");
 }
@@ -143,19 +154,10 @@ void Trainer::clear_output() {
   }
 }
 
-/// Flags and representation, which are not part of a model's file.
-void Trainer::prepare_model() {
-  if (options_.freeze_embeddings) {
-    model_.embeddings.visit("", [](const std::string&, Parameter& p) { p.frozen = true; });
-  }
-  if (hook_) hook_->begin(backend_, model_, run_.at);
-  model_.refresh(backend_);
-}
-
 void Trainer::load(const fs::path& checkpoint, const std::string& hook_state) {
   model_ = load_model(backend_, checkpoint);
   check_examples(model_, data_.train, data_.kind, "training data");
-  prepare_model();
+  prepare_for_training(backend_, model_, options_, hook_, run_.at);
   if (hook_) hook_->load(hook_state);
   model_.refresh(backend_);
 }

@@ -24,7 +24,6 @@ class Trainer {
   void check();
   void start();
   void clear_output();
-  void prepare_model();
   void load(const std::filesystem::path& checkpoint, const std::string& hook_state);
 
   void update();

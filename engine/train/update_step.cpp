@@ -33,16 +33,7 @@ UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches
   if (hook) hook->before_step(backend_, model_, state);
   for (std::int64_t micro = 0; micro < micro_batches; ++micro) {
     const Batch batch = batch_of(micro);
-    arena_.reset();
-    Exec exec{backend_, arena_, true, dropout_seed(seed_, state.step, micro)};
-    exec.recompute = recompute_;
-    const Tensor logits = model_.forward(exec, batch, &saved_);
-    const Tensor dlogits = exec.take(logits.rows, logits.cols);
-    const double loss = model_.loss(exec, batch, logits, 1.0 / static_cast<double>(micro_batches), dlogits);
-    if (!std::isfinite(loss)) fail_on_loss(backend_, model_, step, loss);
-    model_.backward(exec, batch, saved_, dlogits);
-    optimizer_.use_word_rows(batch.ids);
-    result.loss += loss / static_cast<double>(micro_batches);
+    result.loss += accumulate(batch, state.step, micro, micro_batches);
     result.tokens += batch.tokens();
   }
   if (hook) {
@@ -61,6 +52,20 @@ UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches
   model_.refresh(backend_);
   if (hook) hook->after_update(backend_, model_, state);
   return result;
+}
+
+double UpdateStep::accumulate(const Batch& batch, std::int64_t step, std::int64_t micro, std::int64_t micro_batches) {
+  const double share = 1.0 / static_cast<double>(micro_batches);
+  arena_.reset();
+  Exec exec{backend_, arena_, true, dropout_seed(seed_, step, micro)};
+  exec.recompute = recompute_;
+  const Tensor logits = model_.forward(exec, batch, &saved_);
+  const Tensor dlogits = exec.take(logits.rows, logits.cols);
+  const double loss = model_.loss(exec, batch, logits, share, dlogits);
+  if (!std::isfinite(loss)) fail_on_loss(backend_, model_, step + 1, loss);
+  model_.backward(exec, batch, saved_, dlogits);
+  optimizer_.use_word_rows(batch.ids);
+  return loss * share;
 }
 
 std::uint64_t dropout_seed(std::uint64_t seed, std::int64_t step, std::int64_t micro_batch) {

@@ -27,6 +27,11 @@ class UpdateStep {
   UpdateResult run(const TrainState& state, std::int64_t micro_batches, const std::function<Batch(std::int64_t)>& batch,
                    TrainHook* hook);
 
+  /// Forward and backward of the micro-batch `micro` of the update after `step` ones; its share of the loss.
+  double accumulate(const Batch& batch, std::int64_t step, std::int64_t micro, std::int64_t micro_batches);
+  /// Takes at once what the longest batch needs: nothing is allocated in the midst of a training then.
+  void reserve(std::size_t activations) { arena_.reserve(activations); }
+
   Optimizer& optimizer() { return optimizer_; }
   const Arena& arena() const { return arena_; }
 

@@ -87,9 +87,40 @@ TEST_F(ToolsTest, HyphensAliasesAndBooleans) {
                                  (place / "out").string(), "--max-seq-length", "16", "--evaluation-strategy", "no",
                                  "--do-eval", "False", "--dry-run"});
   EXPECT_EQ(outcome.code, 0) << outcome.err;
-  for (const char* part : {"layer 1: 4 heads of 8", "parameters:", "FLOPs:", "memory:", "steps: 24"}) {
+  for (const char* part : {"layer 1: 4 heads of 8", "parameters:", "multiplies:", "FLOPs:", "memory:", "weights ",
+                           "activations ", "steps: 24"}) {
     EXPECT_HAS(outcome.out, part);
   }
+  EXPECT_FALSE(fs::exists(place / "out"));
+}
+
+TEST_F(ToolsTest, ADryRunCountsMemoryByKind) {
+  const auto plan = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "prune",        "--model_name_or_path",   model,       "--train_file", train_file,
+        "--output_dir", (place / "out").string(), "--dry_run", "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = bertx(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  const Json magnitude = plan({"--method", "magnitude"}), movement = plan({"--method", "movement"});
+  const Json small = plan({"--method", "movement", "--gradient_checkpointing"});
+  for (const Json* json : {&magnitude, &movement, &small}) {
+    const Json& memory = json->at("memory");
+    EXPECT_EQ(memory.at("moments"), 2 * memory.at("gradients").get<std::int64_t>());
+    EXPECT_GT(memory.at("activations"), 0);
+    EXPECT_EQ(json->at("model").at("layers").size(), 2u);
+  }
+  // The scores of movement pruning have gradients and moments of their own; checkpointing spares activations only.
+  EXPECT_GT(movement.at("memory").at("gradients"), magnitude.at("memory").at("gradients"));
+  EXPECT_LT(small.at("memory").at("activations"), movement.at("memory").at("activations"));
+  EXPECT_EQ(small.at("memory").at("moments"), movement.at("memory").at("moments"));
+
+  const Outcome at_once =
+      bertx({"prune", "--model_name_or_path", model, "--output_dir", (place / "out").string(), "--dry_run"});
+  EXPECT_EQ(at_once.code, 0) << at_once.err;
+  EXPECT_HAS(at_once.out, "pruned at once");
   EXPECT_FALSE(fs::exists(place / "out"));
 }
 

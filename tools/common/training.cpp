@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <limits>
 
 #include "bertx/error.h"
 #include "bertx/files.h"
@@ -64,7 +63,8 @@ void add_progress_flags(Flags& flags, TrainFlags& train) {
       .text("resume_from_checkpoint", &train.resume_from_checkpoint, "DIR", "checkpoint, or true: the newest one")
       .toggle("overwrite_output_dir", &o.overwrite_output_dir, "remove checkpoints of an earlier run")
       .choice("report_to", &train.report_to, {"none", "tensorboard"}, "tensorboard: events under runs/")
-      .toggle("dry_run", &train.dry_run, "print shapes, parameters, FLOPs, memory and steps; train nothing")
+      .toggle("dry_run", &train.dry_run,
+              "print shapes, parameters, multiplies, steps and memory by kind; train nothing")
       .toggle("json", &train.json, "the final figures as one JSON object on standard output");
 }
 
@@ -156,47 +156,6 @@ Setup prepare_training(TrainFlags& train) {
       data.validation.empty() ? "" : text(", ", data.validation[0].set.examples.size(), " to measure on"));
   setup.signal = encode_data(setup.data, *setup.tokenizer, train.data);
   return setup;
-}
-
-// --- dry run --------------------------------------------------------------------------------------------------
-
-std::string describe_plan(Setup& setup, const TrainOptions& options) {
-  Model& model = *setup.model;
-  const Config& config = model.config;
-  const auto& examples = setup.data.train->encoded;
-  const TrainPlan plan = plan_training(options, static_cast<std::int64_t>(examples.size()));
-  std::int64_t tokens = 0, longest = 0, multiplies = 0, saved = 0;
-  for (const EncodedExample& example : examples) {
-    const auto length = static_cast<std::int64_t>(example.ids.size());
-    tokens += length;
-    longest = std::max(longest, length);
-  }
-  model.visit_linears([&](const std::string&, Linear& linear) { multiplies += linear.weight->multiplies(); });
-  // What a layer keeps for backward, a token: x, q, k, v, context, two sums before norms, one after, the FFN twice.
-  for (const LayerShape& layer : config.layers)
-    saved += 4 * config.hidden + 4 * layer.heads * layer.head_dim + 2 * layer.ffn;
-  const double mean = static_cast<double>(tokens) / static_cast<double>(std::max<std::size_t>(examples.size(), 1));
-  const double batch = static_cast<double>(options.per_device_train_batch_size);
-  const double a_step = 6 * mean * batch * static_cast<double>(options.gradient_accumulation_steps) *
-                        static_cast<double>(multiplies);  // 2 forward, 4 backward
-  const double parameters = static_cast<double>(model.parameter_count());
-  const double activations = 4 * batch * static_cast<double>(longest) * static_cast<double>(saved);
-
-  std::string out = text("layers: ", config.layers.size(), ", hidden ", config.hidden, ", vocabulary ", config.vocab,
-                         ", positions ", config.positions, "\n");
-  for (std::size_t l = 0; l < config.layers.size(); ++l) {
-    const LayerShape& s = config.layers[l];
-    out += text("  layer ", l, ": ", s.heads, " heads of ", s.head_dim, ", feed-forward ", s.ffn, "\n");
-  }
-  out += text("labels: ", config.labels.size(), " (", label_kind_name(setup.data.kind), ")\n");
-  out += text("parameters: ", count_text(model.parameter_count()), "\n");
-  out += text("texts: ", examples.size(), ", ", fixed(mean, 1), " tokens on average, ", longest, " at most\n");
-  out += text("steps: ", plan.total_steps, " (", plan.steps_per_epoch, " an epoch), warm-up ", plan.warmup_steps, "\n");
-  out += text("FLOPs: ", scaled_text(a_step), " a step, ", scaled_text(a_step * static_cast<double>(plan.total_steps)),
-              " in all (encoder's matrices)\n");
-  out += text("memory: ", bytes_text(16 * parameters), " for parameters, gradients and moments, about ",
-              bytes_text(activations), " for activations at the longest batch\n");
-  return out;
 }
 
 // --- running --------------------------------------------------------------------------------------------------

@@ -42,9 +42,6 @@ struct Setup {
 /// Reads tokenizer, data and model; puts a new head on where the model has none that fits the labels of the data.
 Setup prepare_training(TrainFlags& train);
 
-/// --dry_run: shapes, parameters, FLOPs, memory, steps.
-std::string describe_plan(Setup& setup, const TrainOptions& options);
-
 /// Trains, evaluates, predicts, writes train_results.json, eval_results.json, all_results.json and predict_results_*.
 /// Returns the exit code; `figures` receives what all_results.json holds.
 int run_training(Setup& setup, const TrainFlags& train, TrainHook* hook, Figures* figures);

@@ -23,6 +23,8 @@ class Arena {
 
   /// An activation [rows, cols] with uninitialised content; its stride is row_stride(cols, dtype).
   Tensor take(std::int64_t rows, std::int64_t cols, DType dtype);
+  /// Holds at least `bytes` in one piece from now on. Nothing may be taken at this time.
+  void reserve(std::size_t bytes);
   Mark mark() const { return now_; }
   /// Gives back everything taken since `mark`; tensors taken since then are dangling.
   void rewind(Mark mark);

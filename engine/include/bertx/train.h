@@ -70,6 +70,17 @@ struct TrainPlan {
 };
 TrainPlan plan_training(const TrainOptions& options, std::int64_t examples);
 
+/// Bytes that training takes from its backend, beside those of a hook.
+struct TrainMemory {
+  std::int64_t sequences = 0, tokens = 0;  ///< of the longest micro-batch, which `activations` is for
+  std::size_t weights = 0, gradients = 0, moments = 0, activations = 0;
+  std::size_t total() const { return weights + gradients + moments + activations; }
+};
+/// Counted by running the longest batch on a backend that computes nothing: exact, and at no cost. `model` is in the
+/// representation it will be trained in (prepare_for_training); it has no gradients afterwards.
+TrainMemory plan_memory(Backend& backend, Model& model, std::span<const EncodedExample> examples, LabelKind kind,
+                        const TrainOptions& options);
+
 /// What the learning rate of update `step` (from 0) is multiplied with; as transformers.get_scheduler of linear,
 /// constant_with_warmup and cosine.
 double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup_steps, std::int64_t total_steps);
@@ -196,6 +207,10 @@ struct TrainResult {
 
   Figures figures() const;  ///< train_loss, train_runtime, …: for write_results(…, "train", …)
 };
+
+/// Flags and representation that are not part of a model's file: what train() begins with. `hook` may be null.
+void prepare_for_training(Backend& backend, Model& model, const TrainOptions& options, TrainHook* hook,
+                          const TrainState& state);
 
 /// Trains a sequence classification model in place. `tokenizer`, where given, is saved with every checkpoint. After a
 /// resume `model` is replaced by the checkpoint's. With equal options, data and thread count a resumed run ends in the

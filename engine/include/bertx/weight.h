@@ -48,6 +48,8 @@ class LinearWeight {
   /// The matrix as numbers: out_matrix [out, in], dense with exact zeros.
   virtual void materialize(Backend& backend, Tensor out_matrix) const = 0;
 
+  /// Of what refresh() makes beside parameters and structure.
+  virtual std::size_t derived_bytes() const { return 0; }
   virtual std::int64_t multiplies() const = 0;  ///< per token
   virtual std::int64_t nonzeros(Backend& backend) const = 0;
   virtual std::string kernel() const = 0;  ///< what apply() runs, for reports
@@ -99,6 +101,7 @@ class MaskedWeight final : public LinearWeight {
   void structure(const std::string& path, const VisitStructure& part) override;  ///< path + ".mask" (u8)
   void refresh(Backend& backend) override;  ///< effective = W∘M; call it after changing the mask, too
   void materialize(Backend& backend, Tensor out_matrix) const override;
+  std::size_t derived_bytes() const override { return effective_.buffer.bytes; }
   std::int64_t multiplies() const override { return out() * in(); }
   std::int64_t nonzeros(Backend& backend) const override;
   std::string kernel() const override { return "dense (masked)"; }
@@ -129,6 +132,9 @@ class CsrWeight final : public LinearWeight {
   void refresh(Backend& backend) override;  ///< builds the transposed index once; drops the packed form
   void prepare(Backend& backend) override;
   void materialize(Backend& backend, Tensor out_matrix) const override;
+  std::size_t derived_bytes() const override {
+    return column_start_.buffer.bytes + row_of_.buffer.bytes + position_.buffer.bytes;
+  }
   std::int64_t multiplies() const override { return pattern_.nnz; }
   std::int64_t nonzeros(Backend&) const override { return pattern_.nnz; }
   std::string kernel() const override { return prepared_ ? std::string(prepared_->kernel()) : "csr"; }
@@ -159,6 +165,7 @@ class LowRankWeight final : public LinearWeight {
   void refresh(Backend& backend) override;
   void prepare(Backend& backend) override;
   void materialize(Backend& backend, Tensor out_matrix) const override;
+  std::size_t derived_bytes() const override { return u_->derived_bytes() + v_->derived_bytes(); }
   std::int64_t multiplies() const override { return u_->multiplies() + v_->multiplies(); }
   std::int64_t nonzeros(Backend& backend) const override { return u_->nonzeros(backend) + v_->nonzeros(backend); }
   std::string kernel() const override { return u_->kernel() + " · " + v_->kernel(); }
