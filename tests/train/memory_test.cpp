@@ -131,14 +131,16 @@ TEST(InferenceArena, HoldsLittleMoreThanTheLargestSetOfActivations) {
       batch.starts.push_back(static_cast<std::int32_t>(batch.ids.size()));
     }
     batch.types.assign(batch.ids.size(), 0);
-    arena.reset();
     Exec exec{*backend, arena};
     model.forward(exec, batch);
     // At the feed-forward product: a layer's input and output, q, k, v, context, the sum, and the wide one.
     const std::size_t hidden = 128 * static_cast<std::size_t>(row_stride(batch.tokens(), DType::f32)) * 4;
     most = std::max(most, (2 + 4 + 1 + 4) * hidden);
     EXPECT_LE(arena.peak_bytes(), most + most / 20);
-    EXPECT_LE(arena.reserved_bytes(), std::max(most + most / 5, std::size_t{2} << 20)) << count;
+    // The pass that is the first of its size takes what is missing in further pieces; then they are joined.
+    EXPECT_LE(arena.reserved_bytes(), std::max(most + most / 2, std::size_t{2} << 20)) << count;
+    arena.reset();
+    EXPECT_LE(arena.reserved_bytes(), std::max(most + most / 5, std::size_t{1} << 20)) << count;
   }
 }
 
