@@ -176,6 +176,17 @@ double check_sparse_gradient(Scene& s, const std::string& what) {
       s, what, [&](std::int64_t, std::int32_t place) { return values.values[static_cast<std::size_t>(place)]; });
 }
 
+/// What serves so many tokens: of kernels that were chosen by measurement the one that was, by the name it had there.
+std::string kernel_of(const PreparedWeight& packed, std::int64_t tokens) {
+  std::string last(packed.kernel());
+  std::int64_t up_to = -1;
+  for (const TunedTime& time : packed.tuning()) {
+    if (!time.chosen || up_to >= tokens || time.tokens <= up_to) continue;
+    last = time.kernel, up_to = time.tokens;
+  }
+  return last;
+}
+
 std::vector<Product> products_of(Scene& s) {
   Backend& be = s.backend;
   const CsrPattern& pattern = s.matrix.csr->pattern();
@@ -190,7 +201,7 @@ std::vector<Product> products_of(Scene& s) {
   // W X, packed for inference; a backend that gains nothing by packing has one form of it.
   if (const std::shared_ptr<PreparedWeight> packed = be.prepare_dense(w)) {
     out.push_back({"inference",
-                   std::string(packed->kernel()),
+                   kernel_of(*packed, s.tokens),
                    -1,
                    [=, &be, &s] { be.apply(*packed, s.x, s.y, {}); },
                    forward,
@@ -202,7 +213,7 @@ std::vector<Product> products_of(Scene& s) {
   }
   if (const std::shared_ptr<PreparedWeight> packed = be.prepare_csr(pattern, values)) {
     out.push_back({"inference",
-                   std::string(packed->kernel()),
+                   kernel_of(*packed, s.tokens),
                    0,
                    [=, &be, &s] { be.apply(*packed, s.x, s.y, {}); },
                    forward,
