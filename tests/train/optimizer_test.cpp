@@ -117,6 +117,18 @@ TEST(Optimizer, LeavingOutRowsWithoutGradientChangesNoBit) {
   }
 }
 
+TEST(Optimizer, AForgottenRowIsNoticed) {
+  auto backend = make_reference_backend();
+  Model whole_model = make_model(*backend, small_config(), 1), rows_model = make_model(*backend, small_config(), 1);
+  Optimizer whole(*backend, whole_model, {}), rows(*backend, rows_model, {});
+  for (Model* model : {&whole_model, &rows_model}) model->embeddings.word->gradient().as<double>()[9 * 16] = 1;
+  const std::vector<std::int32_t> without_9 = {3, 4};
+  rows.use_word_rows(without_9);
+  whole.update(0.01, 1, whole.gradient_norm());
+  rows.update(0.01, 1, rows.gradient_norm());
+  EXPECT_FALSE(same_bytes(bytes_of(*backend, whole_model), bytes_of(*backend, rows_model)));
+}
+
 // The decoder of a masked language model gives every row a gradient.
 TEST(Optimizer, ASharedWordEmbeddingCountsWhole) {
   auto backend = make_reference_backend();
