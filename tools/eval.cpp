@@ -39,6 +39,7 @@ Flags declare(EvalCommandOptions& options) {
       .toggle("json", &options.json, "the figures as one JSON object on standard output");
   add_data_flags(flags, options.data, Wanted::validation);
   add_run_flags(flags, options.run);
+  add_dtype_flag(flags, options.run);
   flags.example("bertx eval --model_name_or_path out/sst2 --task_name sst2 --data_dir glue --json", "a GLUE task")
       .example("bertx eval --model_name_or_path out/own --validation_file held-out.tsv", "own texts");
   return flags;

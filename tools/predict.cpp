@@ -39,6 +39,7 @@ Flags declare(PredictOptions& options) {
       .alias("per_device_eval_batch_size")
       .toggle("json", &options.json, "JSON lines, as without it");
   add_run_flags(flags, options.run);
+  add_dtype_flag(flags, options.run);
   flags.example("echo 'A fine film.' | bertx predict --model_name_or_path out/sst2", "one text from standard input")
       .example("bertx predict --model_name_or_path out/sst2 --input reviews.txt > labels.jsonl", "a file");
   return flags;

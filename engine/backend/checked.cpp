@@ -36,6 +36,7 @@ class CheckedBackend final : public Backend {
 
   std::string_view name() const override { return fast_->name(); }
   DType real() const override { return fast_->real(); }
+  DType products() const override { return fast_->products(); }
   std::string description() const override { return text(fast_->description(), "; checked by ", oracle_->name()); }
 
   Buffer allocate(std::size_t bytes) override { return fast_->allocate(bytes); }
@@ -62,7 +63,7 @@ class CheckedBackend final : public Backend {
     const double norm_b = tb == Trans::no ? column_norm(m(b)) : row_norm(m(b));
     oracle_->gemm(ta, tb, m(a), m(b), m(c), write);
     fast_->gemm(ta, tb, a, b, c, write);
-    m.compare("C", c, ta == Trans::no ? a.cols : a.rows, norm_a * norm_b + before);
+    m.compare_product("C", c, ta == Trans::no ? a.cols : a.rows, norm_a * norm_b + before);
   }
   void spmm(const CsrPattern& w, Tensor values, Tensor x, Tensor y) override {
     Call m = call("spmm");
@@ -111,7 +112,7 @@ class CheckedBackend final : public Backend {
     }
     apply_epilogue(*oracle_, {m(epilogue.bias), epilogue.activation, m(epilogue.residual)}, m(y));
     fast_->apply(*weight.prepared, x, y, epilogue);
-    m.compare("Y", y, x.rows, magnitude);
+    weight.sparse ? m.compare("Y", y, x.rows, magnitude) : m.compare_product("Y", y, x.rows, magnitude);
   }
 
   void bias_activation(Tensor x, Tensor bias, Activation activation, Tensor y) override {

@@ -105,11 +105,17 @@ class Call {
 
   /// Throws unless every element of x agrees with its mirror; n and magnitude as in tolerance().
   void compare(std::string_view what, Tensor x, std::int64_t n, double magnitude) {
+    compare_within(what, x, tolerance(x.dtype, n, magnitude));
+  }
+  /// The same for the result of a dense product.
+  void compare_product(std::string_view what, Tensor x, std::int64_t n, double magnitude) {
+    compare_within(what, x, product_tolerance(fast_.products(), x.dtype, n, magnitude));
+  }
+  void compare_within(std::string_view what, Tensor x, double accepted) {
     if (x.empty() || x.size() == 0) return;
     const Tensor want = (*this)(x);
     const Storage got = make_storage(oracle_, x.rows, x.cols, want.dtype), host = on_host(x);
     oracle_.upload(host.tensor, got.tensor);
-    const double accepted = tolerance(x.dtype, n, magnitude);
     double worst = -1;
     std::int64_t row = 0, column = 0;
     for (std::int64_t i = 0; i < x.rows; ++i) {

@@ -5,8 +5,11 @@
 
 namespace bertx {
 
-std::unique_ptr<Backend> make_backend(std::string_view name) {
-  if (name == "cpu") return make_cpu_backend();
+std::unique_ptr<Backend> make_backend(std::string_view name, BackendOptions options) {
+  if (name == "cpu") return make_cpu_backend(options);
+  if (options.products != DType::f32 && (name == "cuda" || name == "reference")) {
+    fail(ErrorKind::usage, "backend \"", name, "\": bf16 products are the cpu backend's only");
+  }
   if (name == "cuda") return make_cuda_backend();
   if (name == "reference") return make_reference_backend();
   fail(ErrorKind::usage, "unknown backend \"", name, "\"; expected one of: cpu, cuda, reference");

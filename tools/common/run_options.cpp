@@ -21,6 +21,11 @@ void add_run_flags(Flags& flags, RunOptions& options) {
       .choice("log_level", &options.log_level, {"error", "warning", "info", "debug"}, "of messages on stderr");
 }
 
+void add_dtype_flag(Flags& flags, RunOptions& options) {
+  flags.choice("dtype", &options.dtype, {"f32", "bf16"},
+               "of the inputs of dense products; bf16: half the weights to read, twice the rate where the CPU has it");
+}
+
 void apply_run_options(const RunOptions& options) {
   set_log_level(options.log_level);
   if (options.threads > 0) omp_set_num_threads(static_cast<int>(options.threads));
@@ -28,7 +33,7 @@ void apply_run_options(const RunOptions& options) {
 
 std::unique_ptr<Backend> start_backend(const RunOptions& options) {
   apply_run_options(options);
-  auto backend = make_backend(options.device);
+  auto backend = make_backend(options.device, {options.dtype == "bf16" ? DType::bf16 : DType::f32});
   log(LogLevel::debug, "backend: ", backend->description(), "; threads: ", omp_get_max_threads());
   return backend;
 }

@@ -14,10 +14,12 @@ namespace bertx::tools {
 
 struct RunOptions {
   std::int64_t threads = 0, seed = 42;
-  std::string device = "cpu", log_level = "info";
+  std::string device = "cpu", log_level = "info", dtype = "f32";
 };
 
 void add_run_flags(Flags& flags, RunOptions& options);
+/// --dtype f32|bf16, of the commands that only run a model.
+void add_dtype_flag(Flags& flags, RunOptions& options);
 /// Sets the log level and the number of threads.
 void apply_run_options(const RunOptions& options);
 /// The same, and the backend.

@@ -1,5 +1,6 @@
 // The cpu backend: oneDNN for dense products, sparse/ for CSR, own kernels per instruction set for all between them,
-// OpenMP threads (as many as omp_set_num_threads says at the call). Everything is f32.
+// OpenMP threads (as many as omp_set_num_threads says at the call). Everything is f32, but that BackendOptions may have
+// the inputs of products rounded to bf16.
 //
 // Own kernels give the same bits for any number of threads; dense products only for the same number.
 #pragma once
@@ -11,8 +12,10 @@ namespace bertx {
 
 class CpuBackend final : public Backend {
  public:
+  explicit CpuBackend(BackendOptions options = {}) : options_(options) {}
   std::string_view name() const override { return "cpu"; }
   DType real() const override { return DType::f32; }
+  DType products() const override { return options_.products; }
   std::string description() const override;
 
   // memory.cpp
@@ -75,6 +78,9 @@ class CpuBackend final : public Backend {
   double sigmoid_penalty(Tensor scores, double scale, Tensor dscores) override;
   double sum_of_squares(std::span<const Tensor> tensors) override;
   void adamw(const AdamWStep& step, std::span<const AdamWItem> items) override;
+
+ private:
+  BackendOptions options_;
 };
 
 namespace cpu {
@@ -85,6 +91,8 @@ class Weight : public PreparedWeight {
   /// y [out, T] = activation(W x [in, T] + bias) + residual
   virtual void apply(Tensor x, Tensor y, const Epilogue& epilogue) const = 0;
 };
+/// W [out, in] in bf16, for products with bf16 inputs (dense_products.cpp); where bf16_products() only.
+std::unique_ptr<Weight> bf16_weight(CpuBackend& backend, Tensor w);
 
 inline Matrix matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 inline ConstMatrix const_matrix(Tensor x) { return {x.as<float>(), x.stride}; }
@@ -105,7 +113,7 @@ constexpr std::int64_t kThreadElements = 16384;
 inline std::int64_t row_grain(std::int64_t cols) { return 1 + kThreadElements / (cols > 0 ? cols : 1); }
 
 /// What a thread may hold at once.
-enum class Scratch { kernel, marks, sums };
+enum class Scratch { kernel, marks, sums, left, right };  // left, right: rounded operands of a product
 /// At least `bytes` of this thread, aligned to 64 bytes, kept until the thread asks for the same kind again and reused
 /// from call to call.
 void* scratch_bytes(Scratch kind, std::size_t bytes);

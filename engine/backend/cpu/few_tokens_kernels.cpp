@@ -16,24 +16,37 @@ BERTX_INLINE Vector sums(Vector (&v)[kLanes]) {
   return v[0];
 }
 
+/// kLanes weights from `from`, or the last ones of a row; rows of bf16 weights go on with zeros to whole vectors.
+template <class Access>
+BERTX_INLINE Vector load_weights(const Access& access, const float* from) {
+  return access.load(from);
+}
+template <class Access>
+BERTX_INLINE Vector load_weights(const Access&, const uint16_t* from) {
+  typedef uint16_t HalfVector __attribute__((vector_size(BERTX_VECTOR_BYTES / 2)));
+  HalfVector half;
+  __builtin_memcpy(&half, from, sizeof half);
+  return (Vector)(__builtin_convertvector(half, WordVector) << 16);
+}
+
 /// Tokens of a tile; with the rows they make up kLanes accumulators.
 template <int kTokens>
 constexpr int64_t kRows = kLanes / kTokens;
 
 /// Y [rows, tokens] (+)= W [rows, k] X [k, tokens], at most kRows rows and kTokens tokens. `ahead`: rows of W from
 /// kRows on, of which this tile prefetches every `step`-th.
-template <int kTokens>
-BERTX_INLINE void tile(const float* w, int64_t ldw, int64_t rows, const float* x, int64_t ldx, int64_t k, int64_t ahead,
-                       int64_t step, Matrix y, int64_t tokens, bool add) {
-  const float* row[kRows<kTokens>];
+template <int kTokens, class Weight>
+BERTX_INLINE void tile(const Weight* w, int64_t ldw, int64_t rows, const float* x, int64_t ldx, int64_t k,
+                       int64_t ahead, int64_t step, Matrix y, int64_t tokens, bool add) {
+  const Weight* row[kRows<kTokens>];
   for (int64_t r = 0; r < kRows<kTokens>; ++r) row[r] = w + (r < rows ? r : rows - 1) * ldw;
-  const float* const next = w + kRows<kTokens> * ldw;
+  const Weight* const next = w + kRows<kTokens> * ldw;
   Vector sum[kLanes] = {};
   const auto add_products = [&](auto access, int64_t p) {
     Vector factor[kTokens];
     for (int64_t t = 0; t < kTokens; ++t) factor[t] = load(x + t * ldx + p);
     for (int64_t r = 0; r < kRows<kTokens>; ++r) {
-      const Vector weight = access.load(row[r] + p);
+      const Vector weight = load_weights(access, row[r] + p);
       for (int64_t t = 0; t < kTokens; ++t) sum[r * kTokens + t] += weight * factor[t];
     }
   };
@@ -52,8 +65,8 @@ BERTX_INLINE void tile(const float* w, int64_t ldw, int64_t rows, const float* x
   }
 }
 
-template <int kTokens>
-void product(ConstMatrix w, ConstMatrix x, int64_t k, int64_t tokens, Matrix y, Range rows, bool add) {
+template <int kTokens, class Weights>
+void product(Weights w, ConstMatrix x, int64_t k, int64_t tokens, Matrix y, Range rows, bool add) {
   const int64_t tiles = (tokens + kTokens - 1) / kTokens;
   for (int64_t i = rows.first; i < rows.last; i += kRows<kTokens>) {
     const int64_t left = rows.last - i, count = left < kRows<kTokens> ? left : kRows<kTokens>;
@@ -90,6 +103,11 @@ void transposed(ConstMatrix x, int64_t k, int64_t tokens, Matrix out) {
 // Y [rows, tokens] (+)= W [rows, k] X [k, tokens], x being transposed
 void few_tokens(ConstMatrix w, ConstMatrix x, int64_t k, int64_t tokens, Matrix y, Range rows, bool add) {
   // One token also takes the tile of two: 16 rows at a time would be 16 streams to prefetch, which was slower.
+  if (tokens <= 2) return product<2>(w, x, k, tokens, y, rows, add);
+  return product<4>(w, x, k, tokens, y, rows, add);
+}
+
+void few_tokens_bf16(ConstHalfMatrix w, ConstMatrix x, int64_t k, int64_t tokens, Matrix y, Range rows, bool add) {
   if (tokens <= 2) return product<2>(w, x, k, tokens, y, rows, add);
   return product<4>(w, x, k, tokens, y, rows, add);
 }

@@ -14,6 +14,14 @@ struct ConstMatrix {
   const float* data;
   int64_t stride;
 };
+struct HalfMatrix {
+  uint16_t* data;  ///< bf16
+  int64_t stride;
+};
+struct ConstHalfMatrix {
+  const uint16_t* data;
+  int64_t stride;
+};
 struct Range {
   int64_t first, last;
 };
@@ -105,6 +113,14 @@ using SoftmaxGrad = void(ConstMatrix logits, int64_t classes, Range cols, const 
 using Transposed = void(ConstMatrix x, int64_t k, int64_t tokens, Matrix out);
 /// y [rows, tokens] = W [rows, k] X [k, tokens] (+ y), with x as `transposed` leaves it
 using FewTokens = void(ConstMatrix w, ConstMatrix x, int64_t k, int64_t tokens, Matrix y, Range rows, bool add);
+/// The same with W in bf16, whose rows are zero from k up to whole vectors.
+using FewTokensBf16 = void(ConstHalfMatrix w, ConstMatrix x, int64_t k, int64_t tokens, Matrix y, Range rows, bool add);
+
+// ---- bf16_kernels.cpp: rows of x [., cols] ----
+/// out [., width] = x rounded to bf16, 0 from `cols` on; width is a multiple of 32
+using ToBf16 = void(ConstMatrix x, int64_t cols, int64_t width, HalfMatrix out, Range rows);
+/// out = x rounded to bf16, kept as float; out may be x
+using RoundToBf16 = void(ConstMatrix x, int64_t cols, Matrix out, Range rows);
 
 // ---- optimizer_kernels.cpp: `count` elements one after the other ----
 /// gradient becomes 0; it may be null (zeros), and first and second with it (zeros that stay).
@@ -141,6 +157,9 @@ struct Kernels {
   SoftmaxGrad* softmax_grad;
   Transposed* transposed;
   FewTokens* few_tokens;
+  FewTokensBf16* few_tokens_bf16;
+  ToBf16* to_bf16;
+  RoundToBf16* round_to_bf16;
   AdamW* adamw;
   SumOfSquares* sum_of_squares;
   MaskApply* mask_apply;
@@ -171,6 +190,9 @@ struct Kernels {
   SoftmaxGrad softmax_grad;                  \
   Transposed transposed;                     \
   FewTokens few_tokens;                      \
+  FewTokensBf16 few_tokens_bf16;             \
+  ToBf16 to_bf16;                            \
+  RoundToBf16 round_to_bf16;                 \
   AdamW adamw;                               \
   SumOfSquares sum_of_squares;               \
   MaskApply mask_apply;                      \

@@ -18,7 +18,7 @@ namespace bertx {
 namespace cpu {
 
 void* scratch_bytes(Scratch kind, std::size_t bytes) {
-  thread_local std::array<Buffer, 3> buffers;
+  thread_local std::array<Buffer, 5> buffers;
   Buffer& buffer = buffers[static_cast<std::size_t>(kind)];
   if (buffer.bytes < bytes || buffer.data == nullptr) {
     buffer = {};  // the old one first: a thread never holds both
@@ -32,7 +32,10 @@ void* scratch_bytes(Scratch kind, std::size_t bytes) {
 std::string CpuBackend::description() const {
   const int threads = omp_get_max_threads();
   return text("cpu: oneDNN ", cpu::onednn_version(), ", ", sparse::active_isa_name(), ", ", threads,
-              threads == 1 ? " thread" : " threads");
+              threads == 1 ? " thread" : " threads",
+              options_.products != DType::bf16 ? ""
+              : cpu::bf16_products()           ? ", bf16 products"
+                                               : ", products rounded to bf16 and computed in f32");
 }
 
 Buffer CpuBackend::allocate(std::size_t bytes) { return allocate_host(bytes); }
@@ -72,6 +75,11 @@ void CpuBackend::copy(Tensor from, Tensor to) {
   });
 }
 
-std::unique_ptr<Backend> make_cpu_backend() { return std::make_unique<CpuBackend>(); }
+std::unique_ptr<Backend> make_cpu_backend(BackendOptions options) {
+  if (options.products != DType::f32 && options.products != DType::bf16) {
+    fail(ErrorKind::usage, "cpu backend: products take inputs of f32 or bf16");
+  }
+  return std::make_unique<CpuBackend>(options);
+}
 
 }  // namespace bertx

@@ -8,7 +8,8 @@
 // So wide products are dnnl_sgemm, which takes any number of columns without a primitive to create (a ragged training
 // batch has a new one each step), and the narrow ones are primitives, kept in a cache, with the columns rounded up to
 // 16 within the stride (otherwise it falls back to a slow gemm). Packed weights bring nothing: with format "any" the
-// primitive asks for the plain layout. Up to 8 columns few_tokens_kernels.cpp is faster still.
+// primitive asks for the plain layout. bf16 is always a primitive: 205-220 from 64 columns on, in all transpositions,
+// and creating one takes 0.1-0.2 ms. Up to 8 columns few_tokens_kernels.cpp is faster still.
 #include "backend/cpu/onednn.h"
 
 #include <omp.h>
@@ -20,6 +21,7 @@
 #include <mutex>
 
 #include "bertx/error.h"
+#include "bertx/sparse/isa.h"
 
 namespace bertx::cpu {
 
@@ -27,7 +29,8 @@ namespace {
 
 constexpr std::int64_t kNarrow = 64;  // up to so many columns a primitive is used
 constexpr std::int64_t kRound = 16;
-constexpr std::size_t kCacheEntries = 256;  // a model has about four shapes; times the narrow widths in use
+// A model has about four shapes, a bf16 training step three products of each, and a ragged batch a width of its own.
+constexpr std::size_t kCacheEntries = 512;
 
 const dnnl::engine& engine() {
   static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
@@ -40,22 +43,28 @@ dnnl::stream& stream() {
   return own;
 }
 
-// m, n, k, strides, transpositions, add; threads, since a primitive is made for as many as there are at that time
-using Key = std::array<std::int64_t, 10>;
+// m, n, k, strides, transpositions, add; threads, since a primitive is made for as many as there are at that time; bf16
+using Key = std::array<std::int64_t, 11>;
 
 struct Product {
   dnnl::memory::desc a, b, c;
   dnnl::matmul primitive;
 };
 
-dnnl::memory::desc describe(std::int64_t rows, std::int64_t cols, std::int64_t stride, bool transposed) {
+dnnl::memory::desc describe(std::int64_t rows, std::int64_t cols, std::int64_t stride, bool transposed,
+                            dnnl::memory::data_type type) {
   const dnnl::memory::dims strides = transposed ? dnnl::memory::dims{1, stride} : dnnl::memory::dims{stride, 1};
-  return dnnl::memory::desc({rows, cols}, dnnl::memory::data_type::f32, strides);
+  return dnnl::memory::desc({rows, cols}, type, strides);
 }
 
 Product create(const Key& key) {
-  const auto [m, n, k, lda, ldb, ldc, trans_a, trans_b, add, threads] = key;
-  Product product{describe(m, k, lda, trans_a != 0), describe(k, n, ldb, trans_b != 0), describe(m, n, ldc, false), {}};
+  const auto [m, n, k, lda, ldb, ldc, trans_a, trans_b, add, threads, bf16] = key;
+  using Type = dnnl::memory::data_type;
+  const Type type = bf16 != 0 ? Type::bf16 : Type::f32;
+  Product product{describe(m, k, lda, trans_a != 0, type),
+                  describe(k, n, ldb, trans_b != 0, type),
+                  describe(m, n, ldc, false, Type::f32),
+                  {}};
   dnnl::primitive_attr attributes;
   if (add != 0) {
     dnnl::post_ops sum;
@@ -114,8 +123,8 @@ Cache& cache() {
 void run_primitive(const Key& key, Factor a, Factor b, float* c) {
   try {
     const Product product = cache().get(key);
-    const auto memory = [](const dnnl::memory::desc& layout, const float* data) {
-      return dnnl::memory(layout, engine(), const_cast<float*>(data));
+    const auto memory = [](const dnnl::memory::desc& layout, const void* data) {
+      return dnnl::memory(layout, engine(), const_cast<void*>(data));
     };
     product.primitive.execute(stream(), {{DNNL_ARG_SRC, memory(product.a, a.data)},
                                          {DNNL_ARG_WEIGHTS, memory(product.b, b.data)},
@@ -130,16 +139,28 @@ void run_primitive(const Key& key, Factor a, Factor b, float* c) {
 
 void dense_product(std::int64_t m, std::int64_t n, std::int64_t k, Factor a, Factor b, float* c, std::int64_t ldc,
                    bool add, std::int64_t writable_cols) {
-  if (n <= kNarrow && !b.transposed) {
+  const bool bf16 = a.type == DType::bf16;
+  if (bf16 || (n <= kNarrow && !b.transposed)) {
     const std::int64_t rounded = (n + kRound - 1) / kRound * kRound;
     // A single column stays one: a matrix times a vector is bound by memory, and oneDNN has a kernel for it.
-    const std::int64_t cols = n > 1 && rounded <= writable_cols ? rounded : n;
+    const std::int64_t cols = n > 1 && !b.transposed && rounded <= writable_cols ? rounded : n;
     const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-    return run_primitive({m, cols, k, a.stride, b.stride, ldc, a.transposed, b.transposed, add, threads}, a, b, c);
+    return run_primitive({m, cols, k, a.stride, b.stride, ldc, a.transposed, b.transposed, add, threads, bf16}, a, b,
+                         c);
   }
-  const dnnl_status_t status = dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, a.data,
-                                          a.stride, b.data, b.stride, add ? 1.0f : 0.0f, c, ldc);
+  const dnnl_status_t status =
+      dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, k, 1.0f, static_cast<const float*>(a.data),
+                 a.stride, static_cast<const float*>(b.data), b.stride, add ? 1.0f : 0.0f, c, ldc);
   if (status != dnnl_success) report(status, m, n, k);
+}
+
+bool bf16_products() {
+  static const bool available = [] {
+    const int isa = static_cast<int>(dnnl::get_effective_cpu_isa());
+    constexpr int wanted = static_cast<int>(dnnl::cpu_isa::avx512_core_bf16);  // values are sets of bits
+    return (isa & wanted) == wanted;
+  }();
+  return available && sparse::active_bf16_dot();
 }
 
 std::string onednn_version() {

@@ -69,6 +69,13 @@ struct AdamWItem {
   double learning_rate_factor = 1.0;  ///< scores of movement pruning learn at a rate of their own
 };
 
+struct BackendOptions {
+  /// f32, or bf16: the inputs of dense products, in inference and training, are rounded to bf16 and their sums kept in
+  /// f32, while activations, parameters and optimizer stay f32 (what others call autocast with fp32 master weights).
+  /// A processor without bf16 instructions gives the same numbers, at no gain in speed.
+  DType products = DType::f32;
+};
+
 /// How long a kernel took for so many tokens when a weight was prepared.
 struct TunedTime {
   std::int64_t tokens = 0;
@@ -90,8 +97,10 @@ class PreparedWeight {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string_view name() const = 0;    ///< "reference" | "cpu" | "cuda"
-  virtual DType real() const = 0;               ///< type of activations and parameters
+  virtual std::string_view name() const = 0;  ///< "reference" | "cpu" | "cuda"
+  virtual DType real() const = 0;             ///< type of activations and parameters
+  /// What the inputs of dense products are rounded to: real() or less.
+  virtual DType products() const { return real(); }
   virtual std::string description() const = 0;  ///< versions and device, one line, for --version and reports
 
   // ---- memory -------------------------------------------------------------------------------------------------
@@ -214,13 +223,13 @@ inline std::uint32_t dropout_threshold(float p) {
 /// "reference": naive, double, the oracle of all tests.
 std::unique_ptr<Backend> make_reference_backend();
 /// "cpu": oneDNN, OpenMP and sparse/.
-std::unique_ptr<Backend> make_cpu_backend();
+std::unique_ptr<Backend> make_cpu_backend(BackendOptions options = {});
 /// "cuda"; throws Error(usage) that says how to build it where this build lacks it.
 std::unique_ptr<Backend> make_cuda_backend();
 /// Runs both, compares every result, returns those of `fast`; throws Error(numeric) that names the operation.
 std::unique_ptr<Backend> make_checked_backend(std::unique_ptr<Backend> fast, std::unique_ptr<Backend> oracle);
-/// By name: cpu | cuda | reference. Throws Error(usage) that lists the names.
-std::unique_ptr<Backend> make_backend(std::string_view name);
+/// By name: cpu | cuda | reference. Throws Error(usage) that lists the names, or says which backends know an option.
+std::unique_ptr<Backend> make_backend(std::string_view name, BackendOptions options = {});
 
 /// Allocated on `backend`, rows one after the other, filled with 0.
 Storage make_storage(Backend& backend, std::int64_t rows, std::int64_t cols, DType dtype);
