@@ -35,8 +35,7 @@ TEST_F(ToolsTest, ValuesOutOfRange) {
                          {"threads", "-2"},
                          {"seed", "-1"},
                          {"load_best_model_at_end", "maybe"},
-                         {"do_train", "false"},
-                         {"bf16", "true"}};
+                         {"do_train", "false"}};
   for (const BadFlag& item : bad) {
     const Outcome outcome = bertx(train_arguments("out", {std::string("--") + item.flag + "=" + item.value}));
     EXPECT_EQ(outcome.code, 2) << item.flag << "=" << item.value << ": " << outcome.err;

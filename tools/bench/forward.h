@@ -33,6 +33,9 @@ struct BenchRow {
 };
 
 std::string dtype_name(DType type);
+/// Between results of sparse and dense matrices with the same numbers, relative to the largest: bf16 rounds the inputs
+/// of dense products by up to 2^-8, layer after layer.
+double accepted_difference(DType products);
 
 /// Forward passes of every variant on every one of `texts`, in turn. Prepares the models for inference first. Throws
 /// Error(numeric) where a variant's logits differ from those of its twin by more than 1e-4 of the largest.

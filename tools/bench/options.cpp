@@ -44,6 +44,7 @@ Flags bench_flags(BenchOptions& options) {
       .integer("seed", &options.run.seed, 0, std::numeric_limits<std::int64_t>::max(), "of weights, ids and lengths")
       .choice("device", &options.run.device, {"cpu", "cuda", "reference"}, "backend")
       .choice("log_level", &options.run.log_level, {"error", "warning", "info", "debug"}, "of messages on stderr");
+  add_dtype_flag(flags, options.run);
   flags
       .example("bertx bench --preset bert-base --sparsity 0,0.8,0.9,0.95 --threads 2 --plot latency.svg",
                "dense and three sparsities, milliseconds a pass of 1 x 128 tokens, and a drawing")
