@@ -112,7 +112,7 @@ class CheckedBackend final : public Backend {
     }
     apply_epilogue(*oracle_, {m(epilogue.bias), epilogue.activation, m(epilogue.residual)}, m(y));
     fast_->apply(*weight.prepared, x, y, epilogue);
-    m.compare_product("Y", y, x.rows, magnitude);  // a sparse weight may have been prepared as a dense one
+    m.compare_product("Y", y, x.rows, magnitude);
   }
 
   void bias_activation(Tensor x, Tensor bias, Activation activation, Tensor y) override {

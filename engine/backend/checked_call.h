@@ -107,7 +107,7 @@ class Call {
   void compare(std::string_view what, Tensor x, std::int64_t n, double magnitude) {
     compare_within(what, x, tolerance(x.dtype, n, magnitude));
   }
-  /// The same for the result of a dense product.
+  /// The same for a product whose inputs the backend may round.
   void compare_product(std::string_view what, Tensor x, std::int64_t n, double magnitude) {
     compare_within(what, x, product_tolerance(fast_.products(), x.dtype, n, magnitude));
   }

@@ -118,6 +118,32 @@ TEST_P(Bf16, ProductsOfBf16NumbersAreAsExactAsThoseOfFloats) {
   EXPECT_TRUE(rounding_seen);
 }
 
+// The same of sparse weights, which are rounded when they are prepared.
+TEST_P(Bf16, PreparedSparseWeightsTakeBf16NumbersExactly) {
+  const auto backend = make_bf16(), reference = make_reference_backend();
+  Scene s(*backend, 6, 100);
+  bool rounding_seen = false;
+  for (int run = 0; run < 40; ++run) {
+    const bool round = run % 4 != 0;
+    const CsrPattern w = s.pattern(s.size(), s.size(), 0.2);
+    const Storage values = rounded_matrix(*backend, s, 1, w.nnz, round),
+                  x = rounded_matrix(*backend, s, w.cols, s.size(), round);
+    const auto weight = backend->prepare_csr(w, values.tensor);
+    EXPECT_EQ(weight->kernel(), "csr-packed-bf16");
+    const Tensor y = s.output(w.rows, x.tensor.cols), f32 = s.output(w.rows, x.tensor.cols);
+    backend->apply(*weight, x.tensor, y, {});
+    backend->spmm(w, values.tensor, x.tensor, f32);  // unprepared, as in training: not rounded
+    const bool same = bool(all_near(values_of(*backend, y), values_of(*backend, f32), DType::f32, 2 * w.cols,
+                                    3 * static_cast<double>(w.cols) / 3 + 4));
+    if (round) {
+      EXPECT_TRUE(same) << w.rows << " x " << w.cols;
+    } else {
+      rounding_seen = rounding_seen || !same;
+    }
+  }
+  EXPECT_TRUE(rounding_seen);
+}
+
 TEST(Bf16Options, OtherBackendsAndOtherTypesAreRefused) {
   for (const char* name : {"reference", "cuda"}) EXPECT_THROW(make_backend(name, {DType::bf16}), Error) << name;
   EXPECT_THROW(make_cpu_backend({DType::f16}), Error);

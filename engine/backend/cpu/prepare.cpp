@@ -42,7 +42,9 @@ sparse::Epilogue<float> inside(const Epilogue& epilogue) {
 class PackedWeight final : public cpu::Weight {
  public:
   explicit PackedWeight(sparse::PackedCsr weight) : weight_(std::move(weight)) {}
-  std::string_view kernel() const override { return "csr-packed"; }
+  std::string_view kernel() const override {
+    return weight_.values() == sparse::Values::bf16 ? "csr-packed-bf16" : "csr-packed";
+  }
   std::size_t bytes() const override { return static_cast<std::size_t>(weight_.bytes()); }
   // Y [rows, T] = activation(W X [cols, T] + bias) + residual
   void apply(Tensor x, Tensor y, const Epilogue& epilogue) const override {
@@ -87,8 +89,8 @@ cpu::Candidate dense_candidate(CpuBackend& backend, const sparse::CsrView<float>
 
 /// Column tiles worth trying: the default, whole rows (best for few tokens, whose x fits a cache anyway), and its
 /// neighbours.
-std::vector<std::int64_t> tiles_of(const sparse::CsrView<float>& w) {
-  const std::int64_t usual = sparse::default_tile_columns(w), whole = std::min<std::int64_t>(w.cols, 32768);
+std::vector<std::int64_t> tiles_of(const sparse::CsrView<float>& w, sparse::Values values) {
+  const std::int64_t usual = sparse::default_tile_columns(w, values), whole = std::min<std::int64_t>(w.cols, 32768);
   std::vector<std::int64_t> tiles{usual};
   for (const std::int64_t tile : {usual / 2, usual * 2, whole}) {
     if (tile >= 64 && tile <= whole && std::ranges::find(tiles, tile) == tiles.end()) tiles.push_back(tile);
@@ -98,10 +100,13 @@ std::vector<std::int64_t> tiles_of(const sparse::CsrView<float>& w) {
 
 /// The forms of W, that of the rule first.
 std::vector<cpu::Candidate> candidates_of(CpuBackend& backend, const sparse::CsrView<float>& w) {
+  const bool bf16 = backend.products() == DType::bf16;
+  const sparse::Values values = bf16 ? sparse::Values::bf16 : sparse::Values::f32;
   std::vector<cpu::Candidate> out;
-  for (const std::int64_t tile : tiles_of(w)) {
-    out.push_back({text("csr-f32, tiles of ", tile),
-                   [w, tile] { return std::make_unique<PackedWeight>(sparse::pack(w, {tile})); }});
+  for (const std::int64_t tile : tiles_of(w, values)) {
+    out.push_back({text(bf16 ? "csr-bf16" : "csr-f32", ", tiles of ", tile), [w, tile, values] {
+                     return std::make_unique<PackedWeight>(sparse::pack(w, {tile, values}));
+                   }});
   }
   const double density = density_of(w);
   if (density >= kDenseMayWin) {

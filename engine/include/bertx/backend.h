@@ -70,9 +70,9 @@ struct AdamWItem {
 };
 
 struct BackendOptions {
-  /// f32, or bf16: the inputs of dense products, in inference and training, and of prepared sparse weights where
-  /// that is faster, are rounded to bf16 and their sums kept in
-  /// f32, while activations, parameters and optimizer stay f32 (what others call autocast with fp32 master weights).
+  /// f32, or bf16: the inputs of dense products, in inference and training, and of products with prepared weights are
+  /// rounded to bf16 and their sums kept in f32, while activations, parameters and optimizer stay f32 (what others call
+  /// autocast with fp32 master weights).
   /// A processor without bf16 instructions gives the same numbers, at no gain in speed.
   DType products = DType::f32;
 };
