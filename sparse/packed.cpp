@@ -30,8 +30,8 @@ struct FloatForm {
     kernels.pack_tokens(x, ldx, features, tokens, width, block);
   }
   void spmm_cell(std::int64_t tile, std::int64_t panel, const float* block, std::int64_t width, const float* bias,
-                 float* y, std::int64_t ldy) const {
-    kernels.spmm_cell(w.cell(tile, panel), block, width, bias, tile == 0, y, ldy);
+                 float* y, std::int64_t ldy, bool first) const {
+    kernels.spmm_cell(w.cell(tile, panel), block, width, bias, first, y, ldy);
   }
 };
 
@@ -47,8 +47,8 @@ struct PairForm {
     kernels.pack_tokens(x, ldx, features, tokens, width, block);
   }
   void spmm_cell(std::int64_t tile, std::int64_t panel, const float* block, std::int64_t width, const float* bias,
-                 float* y, std::int64_t ldy) const {
-    kernels.spmm_cell(w.pair_cell(tile, panel), block, width, bias, tile == 0, y, ldy);
+                 float* y, std::int64_t ldy, bool first) const {
+    kernels.spmm_cell(w.pair_cell(tile, panel), block, width, bias, first, y, ldy);
   }
 };
 
@@ -64,6 +64,7 @@ struct PackedProduct {
   float* y;
   std::int64_t ldy;
   const Epilogue<float>& epilogue;
+  bool accumulate;
 
   /// Panels [first, last) of the rows, in one thread, for blocks [first_block, last_block).
   void multiply(std::int64_t first_block, std::int64_t last_block, std::int64_t first, std::int64_t last) const {
@@ -83,13 +84,15 @@ struct PackedProduct {
     const bool whole = count == width;
     float* const sums = whole ? target : scratch(Scratch::sums, rows * width);
     const std::int64_t stride = whole ? ldy : width;
+    if (!whole && accumulate) kernels.pack_tokens(target, ldy, rows, count, width, sums);
     for (std::int64_t tile = 0; tile < w.tiles; ++tile) {
       const std::int64_t column = tile * w.tile_columns, columns = std::min(w.tile_columns, w.cols - column);
       form.pack_tokens(source + column * ldx, ldx, columns, count, width, block);
       for (std::int64_t panel = first; panel < last; ++panel) {
         const std::int64_t row = row_of(panel);
         const float* const bias = epilogue.bias != nullptr ? epilogue.bias + row : nullptr;
-        form.spmm_cell(tile, panel, block, width, bias, sums + (row - first_row) * stride, stride);
+        form.spmm_cell(tile, panel, block, width, bias, sums + (row - first_row) * stride, stride,
+                       tile == 0 && !accumulate);
         if (whole && tile + 1 == w.tiles) finish(row, row_of(panel + 1), b);
       }
     }
@@ -105,8 +108,9 @@ struct PackedProduct {
 
 template <class Form>
 void multiply(const PackedCsr::Data& w, const Form& form, const float* x, std::int64_t ldx, float* y, std::int64_t ldy,
-              std::int64_t tokens, const Epilogue<float>& epilogue) {
-  const PackedProduct<Form> product{w, form, active_kernels(), form.blocks(tokens), x, ldx, y, ldy, epilogue};
+              std::int64_t tokens, const Epilogue<float>& epilogue, bool accumulate) {
+  const PackedProduct<Form> product{w, form, active_kernels(), form.blocks(tokens), x, ldx,
+                                    y, ldy,  epilogue,         accumulate};
   const std::int64_t panels = w.panels(), work = (w.nnz + w.rows * kRowCost) * tokens;
   split_work(product.blocks.count, panels, work,
              [&](std::int64_t first, std::int64_t last, std::int64_t part, std::int64_t parts) {
@@ -118,12 +122,16 @@ void multiply(const PackedCsr::Data& w, const Form& form, const float* x, std::i
 
 void spmm_packed(const PackedCsr& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy, std::int64_t tokens,
                  const Epilogue<float>& epilogue) {
-  if (tokens == 0 || w.rows() == 0) return;
-  const PackedCsr::Data& data = *w.data();
-  if (data.kind == Values::bf16) {
-    multiply(data, PairForm{data, active_pair_kernels()}, x, ldx, y, ldy, tokens, epilogue);
+  if (w.data() != nullptr) multiply_packed(*w.data(), x, ldx, y, ldy, tokens, epilogue, false);
+}
+
+void multiply_packed(const PackedCsr::Data& w, const float* x, std::int64_t ldx, float* y, std::int64_t ldy,
+                     std::int64_t tokens, const Epilogue<float>& epilogue, bool accumulate) {
+  if (tokens == 0 || w.rows == 0) return;
+  if (w.kind == Values::bf16) {
+    multiply(w, PairForm{w, active_pair_kernels()}, x, ldx, y, ldy, tokens, epilogue, accumulate);
   } else {
-    multiply(data, FloatForm{data, active_kernels()}, x, ldx, y, ldy, tokens, epilogue);
+    multiply(w, FloatForm{w, active_kernels()}, x, ldx, y, ldy, tokens, epilogue, accumulate);
   }
 }
 

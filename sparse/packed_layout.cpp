@@ -62,6 +62,7 @@ void append_cell(PackedCsr::Data& out, const CsrView<float>& w, std::int64_t fir
   for (const Segment& s : segments) {
     count_segments(out, first_group, s.length(), 1);
     out.segment_rows.push_back(s.row);
+    out.places.push_back(s.begin);
     for (std::int32_t n = s.begin; n < s.end; ++n) {
       out.columns.push_back(static_cast<std::uint16_t>(w.columns[n] - first_column));
       out.values.push_back(w.values[n]);
@@ -111,8 +112,8 @@ std::int64_t default_tile_columns(const CsrView<float>& w, Values values) {
   return (w.cols + tiles - 1) / tiles;
 }
 
-PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions& options) {
-  auto out = std::make_shared<Data>();
+std::shared_ptr<PackedCsr::Data> pack_data(const CsrView<float>& w, const PackOptions& options) {
+  auto out = std::make_shared<PackedCsr::Data>();
   out->kind = options.values;
   out->rows = w.rows;
   out->cols = w.cols;
@@ -150,7 +151,13 @@ PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions& options) {
   }
   out->cells.push_back(end_of(*out));
   out->pairs.shrink_to_fit();
-  data_ = std::move(out);
+  return out;
+}
+
+PackedCsr::PackedCsr(const CsrView<float>& w, const PackOptions& options) {
+  const auto data = pack_data(w, options);
+  data->places = {};
+  data_ = data;
 }
 
 std::int64_t PackedCsr::rows() const { return data_ ? data_->rows : 0; }
@@ -159,11 +166,12 @@ std::int64_t PackedCsr::nnz() const { return data_ ? data_->nnz : 0; }
 std::int64_t PackedCsr::tile_columns() const { return data_ ? data_->tile_columns : 0; }
 Values PackedCsr::values() const { return data_ ? data_->kind : Values::f32; }
 
-std::int64_t PackedCsr::bytes() const {
-  if (!data_) return 0;
+std::int64_t PackedCsr::bytes() const { return data_ ? data_->bytes() : 0; }
+
+std::int64_t PackedCsr::Data::bytes() const {
   const auto of = [](const auto& v) { return static_cast<std::int64_t>(v.capacity() * sizeof(v[0])); };
-  return of(data_->panel_start) + of(data_->cells) + of(data_->groups) + of(data_->segment_rows) + of(data_->columns) +
-         of(data_->values) + of(data_->pairs);
+  return of(panel_start) + of(cells) + of(groups) + of(segment_rows) + of(columns) + of(values) + of(pairs) +
+         of(places);
 }
 
 }  // namespace bertx::sparse

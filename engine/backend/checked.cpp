@@ -90,6 +90,10 @@ class CheckedBackend final : public Backend {
     m.compare("dvalues", dvalues, x.cols, magnitude);
   }
 
+  std::shared_ptr<PreparedPattern> prepare_pattern(const CsrPattern& pattern, Tensor values) override {
+    return fast_->prepare_pattern(pattern, values);
+  }
+  void update_values(const CsrPattern& pattern, Tensor values) override { fast_->update_values(pattern, values); }
   std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override {
     return wrap(fast_->prepare_dense(w), [&](CheckedWeight& weight, Call& m) { weight.values = m(w); });
   }

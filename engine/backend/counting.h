@@ -26,6 +26,8 @@ class CountingBackend : public Backend {
   void spmm_transposed(const CsrPattern&, Tensor, Tensor, Tensor, Write) override {}
   void sddmm(const CsrPattern&, Tensor, Tensor, Tensor) override {}
   std::unique_ptr<PreparedWeight> prepare_dense(Tensor) override { return nullptr; }
+  std::shared_ptr<PreparedPattern> prepare_pattern(const CsrPattern&, Tensor) override { return nullptr; }
+  void update_values(const CsrPattern&, Tensor) override {}
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern&, Tensor) override { return nullptr; }
   void apply(const PreparedWeight&, Tensor, Tensor, const Epilogue&) override {}
 

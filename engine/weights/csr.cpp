@@ -34,6 +34,11 @@ void CsrWeight::apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) 
 
 // dvalues += entries of dy xᵀ on the pattern; dx [in, T] = Wᵀ dy
 void CsrWeight::apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) {
+  // The first gradient says that there will be updates: from now on products run in the layout of training.
+  if (!pattern_.prepared && !tried_) {
+    pattern_.prepared = exec.backend.prepare_pattern(pattern_, values_->tensor());
+    tried_ = true;
+  }
   if (!values_->gradient().empty()) exec.backend.sddmm(pattern_, dy, x, values_->gradient());
   if (!dx.empty()) exec.backend.spmm_transposed(pattern_, values_->tensor(), dy, dx, write);
 }
@@ -45,6 +50,7 @@ void CsrWeight::structure(const std::string& path, const VisitStructure& part) {
 
 void CsrWeight::refresh(Backend& backend) {
   prepared_.reset();
+  if (pattern_.prepared) backend.update_values(pattern_, values_->tensor());
   if (!pattern_.column_start.empty()) return;
   const std::vector<std::int32_t> row_start = downloaded<std::int32_t>(backend, pattern_.row_start);
   const std::vector<std::int32_t> columns = downloaded<std::int32_t>(backend, pattern_.columns);

@@ -13,6 +13,7 @@
 #include "bertx/sparse/packed.h"
 #include "bertx/sparse/parallel.h"
 #include "bertx/sparse/spmm.h"
+#include "bertx/sparse/training.h"
 
 namespace bertx::sparse {
 namespace {
@@ -57,7 +58,17 @@ double core_peak() {
   return peak;
 }
 
-enum class Product { packed, packed_bf16, spmm, transposed, sddmm };
+enum class Product {
+  packed,
+  packed_bf16,
+  spmm,
+  transposed,
+  sddmm,
+  train_forward,
+  train_transposed,
+  train_sddmm,
+  train_update
+};
 
 struct Case {
   Product product;
@@ -94,11 +105,17 @@ void run(benchmark::State& state, const Case& c) {
   const PackedCsr packed = pack(w.view(), {c.tile, values}), f32 = pack(w.view());
   const std::vector<float> x = normals(c.cols * c.tokens), bias = normals(c.rows);
   std::vector<float> y = normals(c.rows * c.tokens), dx(x.size()), dw(w.values.size()), y_f32(y.size());
+  TrainingCsr training(w.view(), {c.tile, Values::f32});
   const auto once = [&] {
     switch (c.product) {
       case Product::packed:
       case Product::packed_bf16:
         return spmm_packed(packed, x.data(), c.tokens, y.data(), c.tokens, c.tokens, {bias.data()});
+      case Product::train_forward: return spmm(training, x.data(), c.tokens, y.data(), c.tokens, c.tokens);
+      case Product::train_transposed:
+        return spmm_transposed(training, y.data(), c.tokens, dx.data(), c.tokens, c.tokens);
+      case Product::train_sddmm: return sddmm(training, y.data(), c.tokens, x.data(), c.tokens, c.tokens, dw.data());
+      case Product::train_update: return training.update(w.values.data());
       case Product::spmm: return spmm(w.view(), x.data(), c.tokens, y.data(), c.tokens, c.tokens, {bias.data()});
       case Product::transposed:
         return spmm_transposed(w.view(), t.view(), y.data(), c.tokens, dx.data(), c.tokens, c.tokens);
@@ -137,7 +154,11 @@ void register_all(std::int64_t tile) {
                                                       {"packed-bf16", Product::packed_bf16},
                                                       {"spmm", Product::spmm},
                                                       {"transposed", Product::transposed},
-                                                      {"sddmm", Product::sddmm}};
+                                                      {"sddmm", Product::sddmm},
+                                                      {"train-forward", Product::train_forward},
+                                                      {"train-transposed", Product::train_transposed},
+                                                      {"train-sddmm", Product::train_sddmm},
+                                                      {"train-update", Product::train_update}};
   const std::pair<std::int64_t, std::int64_t> shapes[] = {{768, 768}, {3072, 768}, {768, 3072}, {384, 384}};
   for (const auto& [name, product] : products) {
     for (const auto& [rows, cols] : shapes) {

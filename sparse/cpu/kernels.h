@@ -60,6 +60,10 @@ struct Kernels {
   void (*sddmm_rows)(const RowRange& pattern, const float* dy, int64_t lddy, const float* block, int64_t width,
                      int64_t tokens, float* dvalues);
 
+  /// The same for one cell, dy [panel rows, width] without a tail; places: per segment, its first nonzero's place.
+  void (*sddmm_cell)(const Cell& cell, const int32_t* places, const float* dy, int64_t lddy, const float* block,
+                     int64_t width, float* dvalues);
+
   /// y [rows, tokens] += x
   void (*add)(const float* x, int64_t ldx, int64_t rows, int64_t tokens, float* y, int64_t ldy);
 };
@@ -75,6 +79,8 @@ struct Kernels {
                  int64_t ldy);                                                                                  \
   void sddmm_rows(const RowRange& pattern, const float* dy, int64_t lddy, const float* block, int64_t width,    \
                   int64_t tokens, float* dvalues);                                                              \
+  void sddmm_cell(const Cell& cell, const int32_t* places, const float* dy, int64_t lddy, const float* block,   \
+                  int64_t width, float* dvalues);                                                               \
   void add(const float* x, int64_t ldx, int64_t rows, int64_t tokens, float* y, int64_t ldy);                   \
   }
 BERTX_DECLARE_KERNELS(portable)

@@ -43,6 +43,10 @@ class Planted final : public Backend {
     b_->sddmm(pattern, dy, x, dvalues);
     spoil("sddmm: dvalues", dvalues);
   }
+  std::shared_ptr<PreparedPattern> prepare_pattern(const CsrPattern& pattern, Tensor values) override {
+    return b_->prepare_pattern(pattern, values);
+  }
+  void update_values(const CsrPattern& pattern, Tensor values) override { b_->update_values(pattern, values); }
   std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override { return b_->prepare_dense(w); }
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override {
     return b_->prepare_csr(pattern, values);

@@ -34,6 +34,8 @@ class CpuBackend final : public Backend {
   void spmm_transposed(const CsrPattern& pattern, Tensor values, Tensor dy, Tensor dx, Write write) override;
   void sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) override;
 
+  std::shared_ptr<PreparedPattern> prepare_pattern(const CsrPattern& pattern, Tensor values) override;
+  void update_values(const CsrPattern& pattern, Tensor values) override;
   // prepare.cpp
   std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override;

@@ -25,6 +25,8 @@ class ReferenceBackend final : public Backend {
   void spmm(const CsrPattern& pattern, Tensor values, Tensor x, Tensor y) override;
   void spmm_transposed(const CsrPattern& pattern, Tensor values, Tensor dy, Tensor dx, Write write) override;
   void sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) override;
+  std::shared_ptr<PreparedPattern> prepare_pattern(const CsrPattern&, Tensor) override { return nullptr; }
+  void update_values(const CsrPattern&, Tensor) override {}
   std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) override;
   std::unique_ptr<PreparedWeight> prepare_csr(const CsrPattern& pattern, Tensor values) override;
   void apply(const PreparedWeight& w, Tensor x, Tensor y, const Epilogue& epilogue) override;

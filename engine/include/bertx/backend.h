@@ -45,11 +45,20 @@ struct Epilogue {
   Tensor residual = {};  ///< [F, T]; it must not be y
 };
 
+/// A CSR matrix in the layout that the backend's fastest training products want; made by Backend::prepare_pattern.
+class PreparedPattern {
+ public:
+  virtual ~PreparedPattern() = default;
+  virtual std::size_t bytes() const = 0;
+};
+
 /// The fixed pattern of a CSR matrix [rows, cols] with nnz nonzeros, in backend memory (all i32).
 struct CsrPattern {
   std::int64_t rows = 0, cols = 0, nnz = 0;
   Tensor row_start, columns;              ///< [1, rows + 1], [1, nnz]
   Tensor column_start, row_of, position;  ///< transposed index: [1, cols + 1], [1, nnz], [1, nnz]; may be empty
+  /// Where it is set, products read the values that it was given last instead of those of the call.
+  std::shared_ptr<PreparedPattern> prepared = nullptr;
 };
 
 /// Hyper-parameters of one AdamW update (Loshchilov & Hutter 2019, 1711.05101), as torch.optim.AdamW.
@@ -125,6 +134,11 @@ class Backend {
   virtual void spmm_transposed(const CsrPattern& pattern, Tensor values, Tensor dy, Tensor dx, Write write) = 0;
   /// dvalues [1, nnz] += the entries of dY [rows, T] Xᵀ [T, cols] on the pattern.
   virtual void sddmm(const CsrPattern& pattern, Tensor dy, Tensor x, Tensor dvalues) = 0;
+
+  /// Lays a matrix out for training, with room for changing values; null where this backend gains nothing by it.
+  virtual std::shared_ptr<PreparedPattern> prepare_pattern(const CsrPattern& pattern, Tensor values) = 0;
+  /// Takes over new values [1, nnz] for pattern.prepared.
+  virtual void update_values(const CsrPattern& pattern, Tensor values) = 0;
 
   /// Packs W for inference; null where this backend gains nothing by it. The result does not refer to its inputs.
   virtual std::unique_ptr<PreparedWeight> prepare_dense(Tensor w) = 0;

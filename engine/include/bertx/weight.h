@@ -129,11 +129,13 @@ class CsrWeight final : public LinearWeight {
   void apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) override;
   void visit(const std::string& path, const Visit& parameter) override { parameter(path + ".values", *values_); }
   void structure(const std::string& path, const VisitStructure& part) override;  ///< .crow_indices, .col_indices
-  void refresh(Backend& backend) override;  ///< builds the transposed index once; drops the packed form
+  /// Builds the transposed index once; drops the packed form, and hands new values to that of training.
+  void refresh(Backend& backend) override;
   void prepare(Backend& backend) override;
   void materialize(Backend& backend, Tensor out_matrix) const override;
   std::size_t derived_bytes() const override {
-    return column_start_.buffer.bytes + row_of_.buffer.bytes + position_.buffer.bytes;
+    return column_start_.buffer.bytes + row_of_.buffer.bytes + position_.buffer.bytes +
+           (pattern_.prepared ? pattern_.prepared->bytes() : 0);
   }
   std::int64_t multiplies() const override { return pattern_.nnz; }
   std::int64_t nonzeros(Backend&) const override { return pattern_.nnz; }
@@ -145,6 +147,7 @@ class CsrWeight final : public LinearWeight {
 
  private:
   CsrPattern pattern_;
+  bool tried_ = false;  ///< a backend that does not prepare patterns is asked once
   Storage row_start_, columns_, column_start_, row_of_, position_;
   std::shared_ptr<Parameter> values_;
   std::shared_ptr<PreparedWeight> prepared_;
