@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cell_walk.h"
 #include "cpu/finish.h"
 #include "cpu/kernels.h"
 #include "cpu/pair_kernels.h"
@@ -72,30 +73,27 @@ struct PackedProduct {
   }
 
  private:
-  std::int64_t row_of(std::int64_t panel) const { return w.panel_start[static_cast<std::size_t>(panel)]; }
-
   void multiply_block(std::int64_t b, std::int64_t first, std::int64_t last) const {
-    const std::int64_t first_row = row_of(first), rows = row_of(last) - first_row;
+    const std::int64_t first_row = w.first_row(first), rows = w.first_row(last) - first_row;
     const std::int64_t count = blocks.size(b), width = form.block_width(count);
-    const float* const source = x + blocks.first(b);
     float* const target = y + first_row * ldy + blocks.first(b);
-    float* const block = scratch(Scratch::block, (std::min(w.tile_columns, w.cols) + 1) * width);
     // A block that does not fill its width keeps its sums in memory of their own: y has no room for its tail.
     const bool whole = count == width;
     float* const sums = whole ? target : scratch(Scratch::sums, rows * width);
     const std::int64_t stride = whole ? ldy : width;
     if (!whole && accumulate) kernels.pack_tokens(target, ldy, rows, count, width, sums);
-    for (std::int64_t tile = 0; tile < w.tiles; ++tile) {
-      const std::int64_t column = tile * w.tile_columns, columns = std::min(w.tile_columns, w.cols - column);
-      form.pack_tokens(source + column * ldx, ldx, columns, count, width, block);
-      for (std::int64_t panel = first; panel < last; ++panel) {
-        const std::int64_t row = row_of(panel);
-        const float* const bias = epilogue.bias != nullptr ? epilogue.bias + row : nullptr;
-        form.spmm_cell(tile, panel, block, width, bias, sums + (row - first_row) * stride, stride,
-                       tile == 0 && !accumulate);
-        if (whole && tile + 1 == w.tiles) finish(row, row_of(panel + 1), b);
-      }
-    }
+    const auto pack_tile = [&](std::int64_t tile, float* block) {
+      const float* const source = x + w.first_column(tile) * ldx + blocks.first(b);
+      form.pack_tokens(source, ldx, w.columns_of(tile), count, width, block);
+    };
+    const auto add_cell = [&](std::int64_t tile, std::int64_t panel, const float* block) {
+      const std::int64_t row = w.first_row(panel);
+      const float* const bias = epilogue.bias != nullptr ? epilogue.bias + row : nullptr;
+      form.spmm_cell(tile, panel, block, width, bias, sums + (row - first_row) * stride, stride,
+                     tile == 0 && !accumulate);
+      if (whole && tile + 1 == w.tiles) finish(row, w.first_row(panel + 1), b);
+    };
+    walk_cells(w, first, last, width, pack_tile, add_cell);
     if (whole) return;
     kernels.unpack_tokens(sums, width, rows, count, target, ldy);
     finish(first_row, first_row + rows, b);

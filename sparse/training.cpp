@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cell_walk.h"
 #include "cpu/scratch.h"
 #include "cpu/split.h"
 #include "packed_layout.h"
@@ -106,9 +107,12 @@ struct WeightGradient {
   std::int64_t ldx;
   float* dvalues;
 
-  /// The rows of panels [first, last), in one thread. Blocks follow each other in order: all add to the same values.
+  /// The rows of panels [first, last), in one thread. Passes are outermost, so that their values stay in the cache,
+  /// too; blocks follow each other in order: all add to the same values.
   void run(std::int64_t first, std::int64_t last) const {
-    for (std::int64_t b = 0; b < blocks.count; ++b) add_block(b, first, last);
+    for_passes(w, first, last, [&](std::int64_t begin, std::int64_t end, std::int64_t, std::int64_t) {
+      for (std::int64_t b = 0; b < blocks.count; ++b) add_block(b, begin, end);
+    });
   }
 
  private:
@@ -123,15 +127,15 @@ struct WeightGradient {
       gradient = filled;
       stride = width;
     }
-    float* const block = scratch(Scratch::block, std::min(w.tile_columns, w.cols) * width);
-    for (std::int64_t tile = 0; tile < w.tiles; ++tile) {
-      kernels.pack_tokens(x + w.first_column(tile) * ldx + blocks.first(b), ldx, w.columns_of(tile), count, width,
-                          block);
-      for (std::int64_t panel = first; panel < last; ++panel) {
-        kernels.sddmm_cell(w.cell(tile, panel), w.places.data() + w.start(tile, panel).segment,
-                           gradient + (w.first_row(panel) - first_row) * stride, stride, block, width, dvalues);
-      }
-    }
+    const auto pack_tile = [&](std::int64_t tile, float* block) {
+      const float* const source = x + w.first_column(tile) * ldx + blocks.first(b);
+      kernels.pack_tokens(source, ldx, w.columns_of(tile), count, width, block);
+    };
+    const auto add_cell = [&](std::int64_t tile, std::int64_t panel, const float* block) {
+      kernels.sddmm_cell(w.cell(tile, panel), w.places.data() + w.start(tile, panel).segment,
+                         gradient + (w.first_row(panel) - first_row) * stride, stride, block, width, dvalues);
+    };
+    walk_cells(w, first, last, width, pack_tile, add_cell);
   }
 };
 

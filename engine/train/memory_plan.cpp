@@ -37,12 +37,14 @@ std::vector<std::int64_t> longest_batch(std::span<const EncodedExample> examples
 
 std::size_t bytes_of(Tensor x) { return static_cast<std::size_t>(x.size()) * size_of(x.dtype); }
 
-std::size_t weight_bytes(Model& model) {
+/// Of the weights in the layout of training, which they have from now on.
+std::size_t weight_bytes(Backend& backend, Model& model) {
   std::size_t bytes = 0;
   model.visit([&](const std::string&, Parameter& p) { bytes += bytes_of(p.tensor()); });
   model.visit_structure([&](const std::string&, Storage& part) { bytes += bytes_of(part.tensor); });
   std::unordered_set<const LinearWeight*> seen;  // layers may share one
   model.visit_linears([&](const std::string&, Linear& linear) {
+    linear.weight->prepare_training(backend);
     if (seen.insert(linear.weight.get()).second) bytes += linear.weight->derived_bytes();
   });
   return bytes;
@@ -57,7 +59,7 @@ TrainMemory plan_memory(Backend& backend, Model& model, std::span<const EncodedE
   TrainMemory memory;
   memory.sequences = batch.sequences();
   memory.tokens = batch.tokens();
-  memory.weights = weight_bytes(model);
+  memory.weights = weight_bytes(backend, model);
 
   model.drop_gradients();
   CountingBackend counting(backend);

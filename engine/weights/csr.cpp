@@ -34,11 +34,7 @@ void CsrWeight::apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) 
 
 // dvalues += entries of dy xᵀ on the pattern; dx [in, T] = Wᵀ dy
 void CsrWeight::apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) {
-  // The first gradient says that there will be updates: from now on products run in the layout of training.
-  if (!pattern_.prepared && !tried_) {
-    pattern_.prepared = exec.backend.prepare_pattern(pattern_, values_->tensor());
-    tried_ = true;
-  }
+  prepare_training(exec.backend);  // a gradient says that there will be updates
   if (!values_->gradient().empty()) exec.backend.sddmm(pattern_, dy, x, values_->gradient());
   if (!dx.empty()) exec.backend.spmm_transposed(pattern_, values_->tensor(), dy, dx, write);
 }
@@ -63,7 +59,12 @@ void CsrWeight::refresh(Backend& backend) {
   pattern_.position = position_.tensor;
 }
 
+void CsrWeight::prepare_training(Backend& backend) {
+  if (!pattern_.prepared) pattern_.prepared = backend.prepare_pattern(pattern_, values_->tensor());
+}
+
 void CsrWeight::prepare(Backend& backend) {
+  pattern_.prepared.reset();
   if (!prepared_) prepared_ = backend.prepare_csr(pattern_, values_->tensor());
 }
 

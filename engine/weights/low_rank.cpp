@@ -48,6 +48,11 @@ void LowRankWeight::prepare(Backend& backend) {
   v_->prepare(backend);
 }
 
+void LowRankWeight::prepare_training(Backend& backend) {
+  u_->prepare_training(backend);
+  v_->prepare_training(backend);
+}
+
 void LowRankWeight::materialize(Backend& backend, Tensor out_matrix) const {
   const DType real = backend.real();
   const Storage u = make_storage(backend, out(), rank(), real), v = make_storage(backend, rank(), in(), real);

@@ -28,6 +28,7 @@ const Problem kProblems[] = {
     {160, 700, 0.2},
     {97, 384, 0.1, Shape::skewed},
     {91, 210, 0.15, Shape::empty_and_full},
+    {3300, 50, 0.08},  // more rows than one pass takes
 };
 const std::int64_t kTokens[] = {1,  2,  3,  4,  5,  7,  8,  9,   15,  16,  17,  31,
                                 33, 48, 63, 64, 65, 77, 96, 113, 128, 129, 200, 300};

@@ -25,6 +25,7 @@ const Problem kProblems[] = {
     {160, 700, 0.2},
     {97, 384, 0.1, Shape::skewed},
     {91, 210, 0.15, Shape::empty_and_full},
+    {3300, 50, 0.08},  // more rows than one pass takes
 };
 const std::int64_t kTokens[] = {1, 2, 4, 7, 8, 15, 16, 31, 33, 64, 65, 113, 128, 200, 1100};
 
@@ -108,25 +109,27 @@ TEST_P(Training, IsTheSameForAnyNumberOfThreads) {
   const ForcedIsa forced(GetParam());
   const int before = omp_get_max_threads();
   std::mt19937 random(4);
-  const CsrMatrix<float> w = random_csr({700, 300, 0.2, Shape::skewed}, random);
-  const std::int64_t tokens = 130;
-  Activations x(w.cols, tokens, 3, 1), dy(w.rows, tokens, 1, 2);
-  x.randomize(random);
-  dy.randomize(random);
-  std::vector<double> first;
-  for (int threads = 1; threads <= 8; ++threads) {
-    omp_set_num_threads(threads);
-    const TrainingCsr training(w.view());
-    Activations y(w.rows, tokens, 1, 0), dx(w.cols, tokens, 2, 0);
-    std::vector<float> dw(w.values.size());
-    spmm(training, x.data(), x.stride, y.data(), y.stride, tokens);
-    spmm_transposed(training, dy.data(), dy.stride, dx.data(), dx.stride, tokens);
-    sddmm(training, dy.data(), dy.stride, x.data(), x.stride, tokens, dw.data());
-    std::vector<double> all = y.doubles();
-    for (const double v : dx.doubles()) all.push_back(v);
-    all.insert(all.end(), dw.begin(), dw.end());
-    if (threads == 1) first = all;
-    EXPECT_EQ(all, first) << threads << " threads";
+  for (const Problem& p : {Problem{700, 300, 0.2, Shape::skewed}, Problem{3300, 50, 0.1}}) {
+    const CsrMatrix<float> w = random_csr(p, random);
+    const std::int64_t tokens = 130;
+    Activations x(w.cols, tokens, 3, 1), dy(w.rows, tokens, 1, 2);
+    x.randomize(random);
+    dy.randomize(random);
+    std::vector<double> first;
+    for (int threads = 1; threads <= 8; ++threads) {
+      omp_set_num_threads(threads);
+      const TrainingCsr training(w.view());
+      Activations y(w.rows, tokens, 1, 0), dx(w.cols, tokens, 2, 0);
+      std::vector<float> dw(w.values.size());
+      spmm(training, x.data(), x.stride, y.data(), y.stride, tokens);
+      spmm_transposed(training, dy.data(), dy.stride, dx.data(), dx.stride, tokens);
+      sddmm(training, dy.data(), dy.stride, x.data(), x.stride, tokens, dw.data());
+      std::vector<double> all = y.doubles();
+      for (const double v : dx.doubles()) all.push_back(v);
+      all.insert(all.end(), dw.begin(), dw.end());
+      if (threads == 1) first = all;
+      EXPECT_EQ(all, first) << threads << " threads";
+    }
   }
   omp_set_num_threads(before);
 }

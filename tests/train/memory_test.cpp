@@ -97,6 +97,29 @@ INSTANTIATE_TEST_SUITE_P(Kinds, MemoryPlan,
                                   (std::get<2>(test.param) ? "_masked" : "_dense");
                          });
 
+// The plan runs on a backend that lays out no weight; the training that follows must get its layout, and the plan
+// must have counted it.
+TEST(SparsePlan, CountsTheLayoutOfSparseWeights) {
+  auto backend = make_cpu_backend();
+  Model model = make_model(*backend, long_config(), 1);
+  model.visit_linears([&](const std::string&, Linear& linear) {
+    const auto& dense = dynamic_cast<const DenseWeight&>(*linear.weight);
+    linear.weight = CsrWeight::from_dense(*backend, dense.parameter()->tensor());
+  });
+  model.refresh(*backend);
+  TrainOptions options;
+  const TrainMemory plan = plan_memory(*backend, model, ragged_examples(9, 3), LabelKind::single_label, options);
+  std::size_t layouts = 0, values = 0;
+  model.visit_linears([&](const std::string&, Linear& linear) {
+    const auto& weight = dynamic_cast<const CsrWeight&>(*linear.weight);
+    ASSERT_NE(weight.pattern().prepared, nullptr);
+    layouts += weight.pattern().prepared->bytes();
+    values += static_cast<std::size_t>(weight.pattern().nnz) * sizeof(float);
+  });
+  EXPECT_GT(plan.weights, layouts + values);
+  EXPECT_GT(layouts, 3 * values);
+}
+
 TEST(TrainingArena, DoesNotGrowAfterTheLongestBatch) {
   auto backend = make_cpu_backend();
   Model model = make_model(*backend, long_config(), 1);

@@ -45,6 +45,8 @@ class LinearWeight {
   virtual void refresh(Backend& /*backend*/) {}
   /// Packs for inference; training afterwards is an error of the caller until `unprepare`.
   virtual void prepare(Backend& /*backend*/) {}
+  /// Lays the weight out for training, where that is faster; prepare() undoes it. The first apply_grad() does it, too.
+  virtual void prepare_training(Backend& /*backend*/) {}
   /// The matrix as numbers: out_matrix [out, in], dense with exact zeros.
   virtual void materialize(Backend& backend, Tensor out_matrix) const = 0;
 
@@ -132,6 +134,7 @@ class CsrWeight final : public LinearWeight {
   /// Builds the transposed index once; drops the packed form, and hands new values to that of training.
   void refresh(Backend& backend) override;
   void prepare(Backend& backend) override;
+  void prepare_training(Backend& backend) override;
   void materialize(Backend& backend, Tensor out_matrix) const override;
   std::size_t derived_bytes() const override {
     return column_start_.buffer.bytes + row_of_.buffer.bytes + position_.buffer.bytes +
@@ -147,7 +150,6 @@ class CsrWeight final : public LinearWeight {
 
  private:
   CsrPattern pattern_;
-  bool tried_ = false;  ///< a backend that does not prepare patterns is asked once
   Storage row_start_, columns_, column_start_, row_of_, position_;
   std::shared_ptr<Parameter> values_;
   std::shared_ptr<PreparedWeight> prepared_;
@@ -167,6 +169,7 @@ class LowRankWeight final : public LinearWeight {
   void structure(const std::string& path, const VisitStructure& part) override;
   void refresh(Backend& backend) override;
   void prepare(Backend& backend) override;
+  void prepare_training(Backend& backend) override;
   void materialize(Backend& backend, Tensor out_matrix) const override;
   std::size_t derived_bytes() const override { return u_->derived_bytes() + v_->derived_bytes(); }
   std::int64_t multiplies() const override { return u_->multiplies() + v_->multiplies(); }
