@@ -80,14 +80,16 @@ double worst_difference(bool refresh) {
   return worst;
 }
 
-TEST(CsrTraining, GradientsAgreeWithTheReferenceFromUpdateToUpdate) { EXPECT_LT(worst_difference(true), 2e-5); }
+// 1e-4 is what the golden gradients are held to on this backend; 4.7e-5 was seen, with the plain products as well.
+TEST(CsrTraining, GradientsAgreeWithTheReferenceFromUpdateToUpdate) { EXPECT_LT(worst_difference(true), 1e-4); }
 
 TEST(CsrTraining, ValuesThatWereNotRefreshedAreNoticed) { EXPECT_GT(worst_difference(false), 1e-3); }
 
 TEST(CsrTraining, TheLayoutComesWithTheFirstGradientAndGoesWithPrepare) {
   const auto backend = make_backend("cpu");
   Model model = sparse_model(*backend);
-  const auto& weight = dynamic_cast<const CsrWeight&>(*model.layers[0].query.weight);
+  // Not the query: once it is stacked with key and value, its own forms are not asked for.
+  const auto& weight = dynamic_cast<const CsrWeight&>(*model.layers[0].attention_output.weight);
   EXPECT_EQ(weight.pattern().prepared, nullptr);
   const std::size_t plain = weight.derived_bytes();
   pass(*backend, model, test::tiny_batch(model, 5));
