@@ -1,7 +1,7 @@
 // Attention of one block of queries: a query is a lane. The scores of the block against all keys stay in scratch,
 // [keys, width], which is 32 KB for 128 keys and 512 KB for 2048: within L2. That is fast enough to make a softmax over
-// blocks of keys (which rescales what it has summed) pointless: exp included, one core reaches 79, 94, 92, 92, 96 and 98
-// GFLOP/s at 32, 128, 384, 512, 1024 and 2048 tokens, heads of 64, of a peak of 112; its gradient 80 to 91.
+// blocks of keys (which rescales what it has summed) pointless: exp included, one core reaches 79, 94, 92, 92, 96 and
+// 98 GFLOP/s at 32, 128, 384, 512, 1024 and 2048 tokens, heads of 64, of a peak of 112; its gradient 80 to 91.
 #include "backend/cpu/dropout_lanes.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/small_product.h"
