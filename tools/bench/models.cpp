@@ -91,10 +91,16 @@ bool is_dense(Model& model) {
 }
 
 std::string kernels_of(Model& model) {
-  std::vector<std::string> kernels;
+  std::vector<std::string> kernels;  // a weight with several forms names them "dense+csr-packed"
   model.visit_kernels([&](const std::string&, const std::string& kernel, const PreparedWeight*) {
-    if (std::ranges::find(kernels, kernel) == kernels.end()) kernels.push_back(kernel);
+    for (std::size_t begin = 0; begin <= kernel.size();) {
+      const std::size_t end = std::min(kernel.find('+', begin), kernel.size());
+      const std::string form = kernel.substr(begin, end - begin);
+      if (std::ranges::find(kernels, form) == kernels.end()) kernels.push_back(form);
+      begin = end + 1;
+    }
   });
+  std::ranges::sort(kernels);
   std::string out;
   for (const std::string& kernel : kernels) out += (out.empty() ? "" : "+") + kernel;
   return out;
