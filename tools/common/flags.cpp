@@ -68,6 +68,14 @@ bool Flags::given(std::string_view name) const {
   return std::ranges::any_of(flags_, [&](const Flag& flag) { return flag.name == name && flag.given; });
 }
 
+std::vector<std::string> Flags::given() const {
+  std::vector<std::string> names;
+  for (const Flag& flag : flags_) {
+    if (flag.given) names.push_back(flag.name);
+  }
+  return names;
+}
+
 // --- parsing --------------------------------------------------------------------------------------------------
 
 /// Underscores for hyphens, full names for aliases, "--flag=true" for "--flag true"; unknown flags end here.

@@ -13,6 +13,7 @@
 #include <functional>
 #include <initializer_list>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,10 @@ class Flags {
   Flags& toggle(std::string name, bool* target, std::string help);
   Flags& integer(std::string name, std::int64_t* target, std::int64_t least, std::int64_t most, std::string help);
   Flags& number(std::string name, double* target, Range range, std::string help);
+  /// Without a default: what happens where it is not given stands in the help.
+  Flags& optional_number(std::string name, std::optional<double>* target, Range range, std::string help);
+  Flags& optional_integer(std::string name, std::optional<std::int64_t>* target, std::int64_t least, std::int64_t most,
+                          std::string help);
   Flags& choice(std::string name, std::string* target, std::vector<std::string> choices, std::string help);
   /// Lists have commas between their items.
   Flags& integers(std::string name, std::vector<std::int64_t>* target, std::int64_t least, std::int64_t most,
@@ -59,6 +64,8 @@ class Flags {
   bool parse(const std::vector<std::string>& arguments);
   /// The flag was set, by either way.
   bool given(std::string_view name) const;
+  /// All that were set.
+  std::vector<std::string> given() const;
   std::string help() const;
 
  private:

@@ -132,6 +132,32 @@ Flags& Flags::number(std::string name, double* target, Range range, std::string 
        {}});
 }
 
+Flags& Flags::optional_number(std::string name, std::optional<double>* target, Range range, std::string help) {
+  return add(
+      {std::move(name),
+       "X",
+       std::move(help),
+       "",
+       {},
+       false,
+       [=](const std::string& value, const std::string& where) { *target = checked_number(value, where, range); },
+       {}});
+}
+
+Flags& Flags::optional_integer(std::string name, std::optional<std::int64_t>* target, std::int64_t least,
+                               std::int64_t most, std::string help) {
+  return add({std::move(name),
+              "N",
+              std::move(help),
+              "",
+              {},
+              false,
+              [=](const std::string& value, const std::string& where) {
+                *target = checked_integer(value, where, least, most);
+              },
+              {}});
+}
+
 Flags& Flags::choice(std::string name, std::string* target, std::vector<std::string> choices, std::string help) {
   std::string shown;
   for (const std::string& choice : choices) shown += (shown.empty() ? "" : "|") + choice;

@@ -1,4 +1,4 @@
-// Compression methods by name: a recipe becomes a hook of the trainer, or acts at once where no training is asked for.
+// A recipe becomes a hook of the trainer, or acts at once where no training is asked for; and what methods are made of.
 #pragma once
 
 #include <cstdint>
@@ -10,44 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include "bertx/recipe.h"
 #include "bertx/train.h"
 
 namespace bertx::compress {
-
-enum class Scope : std::uint8_t { local, global };  ///< ranked inside each matrix, or over all matrices together
-
-/// What to do. Defaults are those of the papers, scaled to the length of the training (methods: compress/*.cpp).
-struct Recipe {
-  std::string method = "magnitude";
-  double sparsity = 0.9;           ///< of the encoder's matrices (heads: share of all heads), 0 <= sparsity < 1
-  bool sparsity_is_stated = true;  ///< soft movement: steer towards it
-  Scope scope = Scope::local;
-  double schedule_begin = 0.1;        ///< share of the steps before the first zero
-  double schedule_end = 0.7;          ///< share of the steps after which the sparsity stays (the mask still moves)
-  double initial_sparsity = 0.0;      ///< at schedule_begin
-  std::int64_t mask_interval = 10;    ///< steps between two rankings; soft movement compares at every step
-  double learning_rate = 5e-5;        ///< of the weights, as the trainer has it
-  double score_learning_rate = 1e-2;  ///< movement: peak rate of the scores, on the trainer's schedule
-  std::optional<double> regularization = std::nullopt;  ///< soft movement: λ by hand instead of steering
-  double threshold = 0.1;                               ///< soft movement: final τ
-  double heads_per_round = 0.1;            ///< heads: share of all heads removed between two estimates of importance
-  std::int64_t importance_samples = 2048;  ///< heads: at most so many training examples
-  std::uint64_t seed = 42;
-};
-
-enum class Training : std::uint8_t { never, optional, always };
-
-/// One row of the table of methods.
-struct Method {
-  std::string_view name, summary, paper;
-  Training training;
-  bool needs_data;  ///< labelled examples, even without training
-};
-std::span<const Method> methods();
-/// Throws Error(usage) with the nearest name.
-const Method& find_method(std::string_view name);
-/// Throws Error(usage) naming the option, what was found and what was expected.
-void check(const Recipe& recipe);
 
 /// Labelled examples for methods that look at gradients before training.
 struct Calibration {

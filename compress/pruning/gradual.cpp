@@ -1,6 +1,6 @@
-#include "gradual.h"
+#include "pruning/gradual.h"
 
-#include "schedule.h"
+#include "pruning/schedule.h"
 
 namespace bertx::compress {
 

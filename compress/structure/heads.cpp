@@ -4,7 +4,8 @@
 #include <numeric>
 
 #include "bertx/error.h"
-#include "methods.h"
+#include "calibration/examples.h"
+#include "structure/methods.h"
 
 namespace bertx::compress {
 namespace {
@@ -72,25 +73,6 @@ std::vector<HeadPlace> ranked_heads(const std::vector<std::vector<double>>& impo
   return all;
 }
 
-class Heads final : public TrainHook {
- public:
-  Heads(const Recipe& recipe, const Calibration& calibration) : recipe_(recipe), calibration_(calibration) {}
-
-  // A resumed model was cut by the run before: then there is nothing left to remove.
-  void begin(Backend& backend, Model& model, const TrainState&) override {
-    heads_now(backend, model, recipe_, calibration_);
-    left_ = head_count(model);
-  }
-  std::vector<std::pair<std::string, double>> figures() const override {
-    return {{"heads", static_cast<double>(left_)}};
-  }
-
- private:
-  Recipe recipe_;
-  Calibration calibration_;
-  std::int64_t left_ = 0;
-};
-
 }  // namespace
 
 std::vector<std::vector<double>> head_importance(Backend& backend, Model& model, const Calibration& calibration,
@@ -110,25 +92,11 @@ std::vector<std::vector<double>> head_importance(Backend& backend, Model& model,
     for (std::size_t i = 0; i < host.size(); ++i) sum[i / static_cast<std::size_t>(gates.cols)] += std::abs(host[i]);
   };
 
-  const auto count = static_cast<std::int64_t>(calibration.examples.size());
-  const auto outputs = static_cast<std::int64_t>(model.config.labels.size());
-  for (std::int64_t first = 0; first < count; first += batch_size) {
-    std::vector<std::int64_t> indices(static_cast<std::size_t>(std::min(batch_size, count - first)));
-    std::iota(indices.begin(), indices.end(), first);
-    const Batch batch = collate(calibration.examples, indices, calibration.kind, outputs);
-    arena.reset();
-    Exec exec{backend, arena};
-    exec.probe = &probe;
-    Model::Saved saved;
-    const Tensor logits = model.forward(exec, batch, &saved);
-    const Tensor dlogits = exec.take(logits.rows, logits.cols);
-    // Times the batch size: the gradient of each example's own loss, not of their mean.
-    model.loss(exec, batch, logits, static_cast<double>(indices.size()), dlogits);
-    starts = saved.starts;
-    model.backward(exec, batch, saved, dlogits);
-  }
+  run_backward(
+      backend, model, calibration, batch_size, &probe, [&](const Pass& pass) { starts = pass.starts; }, nullptr);
+  const std::size_t count = calibration.examples.size();
   for (std::vector<double>& layer : sums) {
-    for (double& sum : layer) sum /= static_cast<double>(std::max<std::int64_t>(1, count));
+    for (double& sum : layer) sum /= static_cast<double>(std::max<std::size_t>(1, count));
   }
   return sums;
 }
@@ -153,12 +121,10 @@ void heads_now(Backend& backend, Model& model, const Recipe& recipe, const Calib
   const std::int64_t full = model.config.heads * static_cast<std::int64_t>(model.layers.size());
   const auto target = full - static_cast<std::int64_t>(std::llround(recipe.sparsity * static_cast<double>(full)));
   const auto round = std::max<std::int64_t>(1, std::llround(recipe.heads_per_round * static_cast<double>(full)));
-  const auto samples =
-      std::min<std::size_t>(calibration.examples.size(), static_cast<std::size_t>(recipe.importance_samples));
-  const Calibration used{calibration.examples.first(samples), calibration.kind};
+  const Calibration used = sample(calibration, recipe);
   model.drop_gradients();  // only the gates' gradients are wanted
   for (std::int64_t left = head_count(model); left > target; left = head_count(model)) {
-    const std::vector<HeadPlace> ranked = ranked_heads(head_importance(backend, model, used));
+    const std::vector<HeadPlace> ranked = ranked_heads(head_importance(backend, model, used, recipe.calibration_batch));
     std::vector<std::vector<bool>> keep;
     for (const EncoderLayer& layer : model.layers) keep.emplace_back(static_cast<std::size_t>(layer.shape.heads), true);
     for (std::int64_t n = 0; n < std::min(round, left - target); ++n) {
@@ -167,10 +133,6 @@ void heads_now(Backend& backend, Model& model, const Recipe& recipe, const Calib
     }
     keep_heads(backend, model, keep);
   }
-}
-
-std::unique_ptr<TrainHook> make_heads(const Recipe& recipe, const Calibration& calibration) {
-  return std::make_unique<Heads>(recipe, calibration);
 }
 
 }  // namespace bertx::compress

@@ -6,9 +6,9 @@
 
 #include "bertx/error.h"
 #include "bertx/files.h"
-#include "masks.h"
-#include "methods.h"
-#include "schedule.h"
+#include "pruning/methods.h"
+#include "pruning/masks.h"
+#include "pruning/schedule.h"
 
 namespace bertx::compress {
 namespace {

@@ -2,7 +2,7 @@
 // share.
 #pragma once
 
-#include "masks.h"
+#include "pruning/masks.h"
 
 namespace bertx::compress {
 

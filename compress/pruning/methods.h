@@ -1,7 +1,7 @@
-// What each method's file gives to the table of methods.
+// What each file of pruning/ gives to the table.
 #pragma once
 
-#include "bertx/compress.h"
+#include "recipe/methods.h"
 
 namespace bertx::compress {
 
@@ -10,8 +10,5 @@ void magnitude_now(Backend& backend, Model& model, const Recipe& recipe, const C
 
 std::unique_ptr<TrainHook> make_movement(const Recipe& recipe, const Calibration& calibration);
 std::unique_ptr<TrainHook> make_soft_movement(const Recipe& recipe, const Calibration& calibration);
-
-std::unique_ptr<TrainHook> make_heads(const Recipe& recipe, const Calibration& calibration);
-void heads_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration);
 
 }  // namespace bertx::compress

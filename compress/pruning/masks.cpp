@@ -1,4 +1,4 @@
-#include "masks.h"
+#include "pruning/masks.h"
 
 #include <cmath>
 #include <deque>
@@ -67,7 +67,7 @@ void change_mask(Backend& backend, MaskedWeight& weight,
   mask.store();
 }
 
-void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Key key) {
+void rank_masks(Backend& backend, Model& model, double sparsity, std::string_view scope, Key key) {
   std::deque<HostFloats> keys;
   std::deque<HostMask> masks;
   std::vector<Ranked> parts;
@@ -84,7 +84,7 @@ void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Ke
     // 1e-9: 0.1 · 1000 is to be 100, whatever the last bit of 1 - 0.9 is.
     return static_cast<std::int64_t>(std::floor((1.0 - sparsity) * static_cast<double>(size) + 1e-9));
   };
-  if (scope == Scope::global) {
+  if (scope == "global") {
     keep_largest(parts, kept(total), key);
   } else {
     for (const Ranked& part : parts) keep_largest({&part, 1}, kept(part.size), key);
@@ -126,10 +126,11 @@ void mask_weights(Backend& backend, Model& model, bool with_scores) {
   });
 }
 
-void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe) {
+void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe, double default_rate) {
   mask_weights(backend, model, true);
   for (const MaskedMatrix& matrix : masked_matrices(model)) {
-    matrix.weight->scores()->learning_rate_factor = recipe.score_learning_rate / recipe.learning_rate;
+    matrix.weight->scores()->learning_rate_factor =
+        recipe.score_learning_rate.value_or(default_rate) / recipe.learning_rate;
   }
 }
 

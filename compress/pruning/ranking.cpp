@@ -1,4 +1,4 @@
-#include "ranking.h"
+#include "pruning/ranking.h"
 
 #include <array>
 #include <bit>

@@ -1,7 +1,7 @@
 // Magnitude pruning: Han et al. 2015 (1510.00149) at once, Zhu & Gupta 2017 (1710.01878) gradually during training.
 // Masked weights keep their values and may come back while the mask still moves.
-#include "gradual.h"
-#include "methods.h"
+#include "pruning/methods.h"
+#include "pruning/gradual.h"
 
 namespace bertx::compress {
 

@@ -3,10 +3,11 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bertx/compress.h"
-#include "ranking.h"
+#include "pruning/ranking.h"
 
 namespace bertx::compress {
 
@@ -32,11 +33,13 @@ class HostFloats {
 void change_mask(Backend& backend, MaskedWeight& weight,
                  const std::function<void(std::uint8_t* mask, std::int64_t)>& change);
 
-/// Keeps int(kept · n) entries by their keys: magnitudes of weights, or scores; per matrix or over all.
-void rank_masks(Backend& backend, Model& model, double sparsity, Scope scope, Key key);
+/// Keeps int(kept · n) entries by their keys: magnitudes of weights, or scores; in each matrix (scope local) or over
+/// all (global).
+void rank_masks(Backend& backend, Model& model, double sparsity, std::string_view scope, Key key);
 
-/// mask_weights with scores, which learn at the recipe's own rate on the trainer's schedule.
-void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe);
+/// mask_weights with scores, which learn on the trainer's schedule, at the recipe's score_learning_rate or the method's
+/// own.
+void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe, double default_rate = 1e-2);
 
 /// Share of zeros that the masks make.
 double masked_share(Backend& backend, Model& model);

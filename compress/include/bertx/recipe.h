@@ -1,0 +1,79 @@
+// What to compress and how, as data: methods by name, and their options, each declared once for flags, files and
+// checks.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace bertx::compress {
+
+/// One step of compression. Defaults are those of the papers, scaled to the length of the training; what is optional
+/// has a default of its own in each method (its file in compress/ says which).
+struct Recipe {
+  std::string method = "magnitude";
+  std::uint64_t seed = 42;
+  double learning_rate = 5e-5;              ///< of the weights, as the trainer has it
+  std::int64_t calibration_samples = 2048;  ///< at most so many training examples to measure activations, gradients
+  std::int64_t calibration_batch = 16;      ///< of them at a time
+
+  // ---- pruning: weights, heads ------------------------------------------------------------------------------------
+  double sparsity = 0.9;            ///< of the encoder's matrices (heads: share of all heads), 0 <= sparsity < 1
+  bool sparsity_is_stated = true;   ///< soft movement: steer towards it
+  std::string scope = "local";      ///< "local" | "global": ranked inside each matrix, or over all matrices together
+  double schedule_begin = 0.1;      ///< share of the steps before the first zero
+  double schedule_end = 0.7;        ///< share of the steps after which the sparsity stays (the mask still moves)
+  double initial_sparsity = 0.0;    ///< at schedule_begin
+  std::int64_t mask_interval = 10;  ///< steps between two rankings; soft movement compares at every step
+  std::optional<double> score_learning_rate = {};  ///< movement: peak rate of the scores, on the trainer's schedule
+  std::optional<double> regularization = {};       ///< soft movement: λ by hand instead of steering
+  double threshold = 0.1;                          ///< soft movement: final τ
+  double heads_per_round = 0.1;  ///< heads: share of all heads removed between two estimates of importance
+};
+
+enum class Training : std::uint8_t { never, optional, always };
+/// What a method does to a model; `bertx prune` has the first two.
+enum class Family : std::uint8_t { pruning, structure, factorization, sharing };
+
+/// One row of the table of methods.
+struct Method {
+  std::string_view name, summary, paper;
+  Family family;
+  Training training;
+  bool needs_data;           ///< labelled examples, even without training
+  std::string_view options;  ///< names of the options it reads, separated by blanks
+
+  bool takes(std::string_view option) const;
+};
+std::span<const Method> methods();
+/// Throws Error(usage) with the nearest name.
+const Method& find_method(std::string_view name);
+
+/// A field of Recipe by name.
+struct Option {
+  using Field = std::variant<double Recipe::*, std::int64_t Recipe::*, bool Recipe::*, std::string Recipe::*,
+                             std::optional<double> Recipe::*, std::optional<std::int64_t> Recipe::*>;
+  std::string_view name;
+  Field field;
+  std::string_view help;
+  /// Of numbers; the ends belong to it unless they are open.
+  double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
+  bool open_least = false, open_most = false;
+  std::string_view choices = {};  ///< of texts, separated by blanks; empty: any text
+};
+std::span<const Option> options();
+/// Null where there is none of that name.
+const Option* find_option(std::string_view name);
+
+/// Throws Error(usage) naming the option, what was found and what was expected.
+void check(const Recipe& recipe);
+
+/// The words of a list that is separated by blanks.
+std::vector<std::string_view> words(std::string_view list);
+
+}  // namespace bertx::compress

@@ -1,0 +1,103 @@
+// The options of all methods, and what their values may be.
+#include <array>
+
+#include "bertx/error.h"
+#include "bertx/recipe.h"
+
+namespace bertx::compress {
+namespace {
+
+using R = Recipe;
+constexpr double none = std::numeric_limits<double>::infinity();
+
+const std::array table{
+    // ---- data to measure on ---------------------------------------------------------------------------------------
+    Option{"calibration_samples", &R::calibration_samples,
+           "texts that activations, gradients, importance are measured on", 1, 1e12},
+    Option{"calibration_batch", &R::calibration_batch, "of them at a time", 1, 65536},
+    // ---- pruning ----------------------------------------------------------------------------------------------------
+    Option{"sparsity", &R::sparsity, "share of zeros in the encoder's matrices; heads: of all heads", 0, 1, false,
+           true},
+    Option{"scope", &R::scope, "weights are ranked in each matrix, or over all together", -none, none, false, false,
+           "local global"},
+    Option{"schedule_begin", &R::schedule_begin, "share of the steps before the first zero", 0, 1},
+    Option{"schedule_end", &R::schedule_end, "share of the steps after which the sparsity stays", 0, 1},
+    Option{"initial_sparsity", &R::initial_sparsity, "at schedule_begin", 0, 1, false, true},
+    Option{"mask_interval", &R::mask_interval, "steps between two rankings", 1, 1 << 20},
+    Option{"score_learning_rate", &R::score_learning_rate, "rate of the scores; movement 0.01", 0, 1e3, true},
+    Option{"regularization", &R::regularization,
+           "weight of the penalty on scores; soft_movement: steered towards the sparsity where it is not given", 0,
+           1e9},
+    Option{"threshold", &R::threshold, "soft_movement: final threshold of the scores' sigmoid", 0, 1, true, true},
+    // ---- structure --------------------------------------------------------------------------------------------------
+    Option{"heads_per_round", &R::heads_per_round, "share of all heads removed between two estimates of importance", 0,
+           1, true},
+};
+
+struct Bounds {
+  const Option& option;
+
+  [[noreturn]] void fail_on(const auto& found) const {
+    if (!option.choices.empty()) {
+      std::string list;
+      for (const std::string_view choice : words(option.choices))
+        list += (list.empty() ? "" : ", ") + std::string(choice);
+      fail(ErrorKind::usage, option.name, ": found ", found, ", expected one of ", list);
+    }
+    fail(ErrorKind::usage, option.name, ": found ", found, ", expected ",
+         option.open_least ? "more than " : "at least ", option.least,
+         option.most == none ? ""
+         : option.open_most  ? " and less than "
+                             : " and at most ",
+         option.most == none ? "" : text(option.most));
+  }
+  void check(double x) const {
+    const bool holds = (option.open_least ? x > option.least : x >= option.least) &&
+                       (option.open_most ? x < option.most : x <= option.most);
+    if (!holds) fail_on(x);
+  }
+  void check(std::int64_t x) const { check(static_cast<double>(x)); }
+  void check(bool) const {}
+  void check(const std::string& x) const {
+    if (option.choices.empty()) return;
+    for (const std::string_view choice : words(option.choices)) {
+      if (x == choice) return;
+    }
+    fail_on("\"" + x + "\"");
+  }
+  template <class T>
+  void check(const std::optional<T>& x) const {
+    if (x) check(*x);
+  }
+};
+
+}  // namespace
+
+std::span<const Option> options() { return table; }
+
+const Option* find_option(std::string_view name) {
+  for (const Option& option : table) {
+    if (option.name == name) return &option;
+  }
+  return nullptr;
+}
+
+void check(const Recipe& recipe) {
+  find_method(recipe.method);
+  if (!(recipe.learning_rate > 0.0)) {
+    fail(ErrorKind::usage, "learning_rate: found ", recipe.learning_rate, ", expected more than 0");
+  }
+  for (const Option& option : table) {
+    std::visit([&](auto field) { Bounds{option}.check(recipe.*field); }, option.field);
+  }
+  if (recipe.initial_sparsity > recipe.sparsity) {
+    fail(ErrorKind::usage, "initial_sparsity: found ", recipe.initial_sparsity, ", expected at most the sparsity, ",
+         recipe.sparsity);
+  }
+  if (recipe.schedule_end <= recipe.schedule_begin) {
+    fail(ErrorKind::usage, "schedule_end: found ", recipe.schedule_end, ", expected more than schedule_begin, ",
+         recipe.schedule_begin);
+  }
+}
+
+}  // namespace bertx::compress

@@ -1,0 +1,10 @@
+// What each file of structure/ gives to the table.
+#pragma once
+
+#include "recipe/methods.h"
+
+namespace bertx::compress {
+
+void heads_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration);
+
+}  // namespace bertx::compress
