@@ -34,7 +34,7 @@ install_packages() {
     die "apt-get could not install: $missing"
 }
 
-BUILD_PACKAGES="g++ cmake ninja-build pkg-config libdnnl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev"
+BUILD_PACKAGES="g++ cmake ninja-build pkg-config libdnnl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev libeigen3-dev"
 TEST_PACKAGES="libgtest-dev python3-numpy"
 
 # A generator for a directory that has none yet; one that has keeps its own.
