@@ -15,9 +15,9 @@ void GradualRanking::begin(Backend& backend, Model& model, const TrainState&) {
 
 void GradualRanking::before_step(Backend& backend, Model& model, const TrainState& state) {
   if (!mask_is_due(recipe_, state)) return;
-  share_ =
-      cubic(recipe_.initial_sparsity, recipe_.sparsity, recipe_.schedule_begin, recipe_.schedule_end, progress(state));
-  rank_masks(backend, model, share_, recipe_.scope, key_);
+  share_ = cubic(recipe_.initial_sparsity, final_sparsity(recipe_), recipe_.schedule_begin, recipe_.schedule_end,
+                 progress(state));
+  rank_masks(backend, model, share_, how_, key_);
 }
 
 void GradualRanking::finish(Backend& backend, Model& model, const TrainState&) { finalize_masks(backend, model); }

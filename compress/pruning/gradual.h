@@ -9,7 +9,7 @@ namespace bertx::compress {
 class GradualRanking final : public TrainHook {
  public:
   /// Key::magnitude ranks weights, Key::value ranks scores, which the weights then have.
-  GradualRanking(const Recipe& recipe, Key key) : recipe_(recipe), key_(key) {}
+  GradualRanking(const Recipe& recipe, Key key) : recipe_(recipe), how_(selection_of(recipe)), key_(key) {}
 
   void begin(Backend& backend, Model& model, const TrainState& state) override;
   void before_step(Backend& backend, Model& model, const TrainState& state) override;
@@ -18,6 +18,7 @@ class GradualRanking final : public TrainHook {
 
  private:
   Recipe recipe_;
+  Selection how_;
   Key key_;
   double share_ = 0;
 };

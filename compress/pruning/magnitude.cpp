@@ -1,7 +1,7 @@
 // Magnitude pruning: Han et al. 2015 (1510.00149) at once, Zhu & Gupta 2017 (1710.01878) gradually during training.
 // Masked weights keep their values and may come back while the mask still moves.
-#include "pruning/methods.h"
 #include "pruning/gradual.h"
+#include "pruning/methods.h"
 
 namespace bertx::compress {
 
@@ -11,7 +11,7 @@ std::unique_ptr<TrainHook> make_magnitude(const Recipe& recipe, const Calibratio
 
 void magnitude_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration&) {
   mask_weights(backend, model, false);
-  rank_masks(backend, model, recipe.sparsity, recipe.scope, Key::magnitude);
+  rank_masks(backend, model, final_sparsity(recipe), selection_of(recipe), Key::magnitude);
   finalize_masks(backend, model);
 }
 

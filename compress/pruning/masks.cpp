@@ -1,6 +1,5 @@
 #include "pruning/masks.h"
 
-#include <cmath>
 #include <deque>
 #include <unordered_map>
 #include <unordered_set>
@@ -67,28 +66,26 @@ void change_mask(Backend& backend, MaskedWeight& weight,
   mask.store();
 }
 
-void rank_masks(Backend& backend, Model& model, double sparsity, std::string_view scope, Key key) {
-  std::deque<HostFloats> keys;
-  std::deque<HostMask> masks;
-  std::vector<Ranked> parts;
-  std::int64_t total = 0;
+void rank_masks(Backend& backend, Model& model, double sparsity, const Selection& how, Key key) {
+  std::deque<HostFloats> copies;
+  std::vector<const float*> keys;
   for (const MaskedMatrix& matrix : masked_matrices(model)) {
-    const Tensor source =
-        key == Key::magnitude ? matrix.weight->parameter()->tensor() : matrix.weight->scores()->tensor();
-    keys.emplace_back(backend, source);
+    copies.emplace_back(
+        backend, key == Key::magnitude ? matrix.weight->parameter()->tensor() : matrix.weight->scores()->tensor());
+    keys.push_back(copies.back().data());
+  }
+  rank_masks(backend, model, sparsity, how, key, keys);
+}
+
+void rank_masks(Backend& backend, Model& model, double sparsity, const Selection& how, Key key,
+                std::span<const float* const> keys) {
+  std::deque<HostMask> masks;
+  std::vector<Candidates> candidates;
+  for (const MaskedMatrix& matrix : masked_matrices(model)) {
     masks.emplace_back(backend, *matrix.weight);
-    parts.push_back({keys.back().data(), masks.back().data(), source.size()});
-    total += source.size();
+    candidates.push_back({keys[candidates.size()], masks.back().data(), matrix.weight->out(), matrix.weight->in()});
   }
-  const auto kept = [&](std::int64_t size) {
-    // 1e-9: 0.1 · 1000 is to be 100, whatever the last bit of 1 - 0.9 is.
-    return static_cast<std::int64_t>(std::floor((1.0 - sparsity) * static_cast<double>(size) + 1e-9));
-  };
-  if (scope == "global") {
-    keep_largest(parts, kept(total), key);
-  } else {
-    for (const Ranked& part : parts) keep_largest({&part, 1}, kept(part.size), key);
-  }
+  select(candidates, sparsity, how, key);
   for (HostMask& mask : masks) mask.store();
 }
 

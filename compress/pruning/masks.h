@@ -2,12 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "bertx/compress.h"
-#include "pruning/ranking.h"
+#include "pruning/selection.h"
 
 namespace bertx::compress {
 
@@ -33,9 +34,11 @@ class HostFloats {
 void change_mask(Backend& backend, MaskedWeight& weight,
                  const std::function<void(std::uint8_t* mask, std::int64_t)>& change);
 
-/// Keeps int(kept · n) entries by their keys: magnitudes of weights, or scores; in each matrix (scope local) or over
-/// all (global).
-void rank_masks(Backend& backend, Model& model, double sparsity, std::string_view scope, Key key);
+/// Sets the masks of the masked weights by the magnitudes of their weights, or by the values of their scores.
+void rank_masks(Backend& backend, Model& model, double sparsity, const Selection& how, Key key);
+/// The same by keys from elsewhere: of each of masked_matrices(model) its size, row by row.
+void rank_masks(Backend& backend, Model& model, double sparsity, const Selection& how, Key key,
+                std::span<const float* const> keys);
 
 /// mask_weights with scores, which learn on the trainer's schedule, at the recipe's score_learning_rate or the method's
 /// own.

@@ -1,7 +1,7 @@
 // Hard movement pruning (Sanh, Wolf & Rush 2020, 2005.07683): every weight has a score S that learns by the
 // straight-through gradient dL/dS = W∘G (MaskedWeight); the weights with the highest scores are kept.
-#include "pruning/methods.h"
 #include "pruning/gradual.h"
+#include "pruning/methods.h"
 
 namespace bertx::compress {
 

@@ -1,8 +1,8 @@
 #include "pruning/ranking.h"
 
-#include <array>
+#include <algorithm>
 #include <bit>
-#include <cassert>
+#include <numeric>
 
 #include "bertx/sparse/parallel.h"
 
@@ -68,6 +68,27 @@ void keep_largest(std::span<const Ranked> parts, std::int64_t keep, Key key) {
       if (ordered(part.keys[i], key) == limit) part.mask[i] = 1, --ties;
     }
   }
+}
+
+void keep_largest_of_groups(const Ranked& matrix, std::int64_t cols, std::int64_t group, std::int64_t keep, Key key) {
+  if (matrix.size == 0) return;
+  sparse::parallel_ranges(matrix.size / cols, std::max<std::int64_t>(1, (1 << 14) / cols),
+                          [&](std::int64_t first, std::int64_t last) {
+                            std::vector<std::int64_t> order(static_cast<std::size_t>(std::min(group, cols)));
+                            for (std::int64_t start = first * cols; start < last * cols;) {
+                              const std::int64_t left = cols - start % cols, count = std::min(group, left);
+                              const std::int64_t kept = count == group ? keep : (keep * count + group - 1) / group;
+                              const auto begin = order.begin(), end = begin + count;
+                              std::iota(begin, end, start);
+                              std::nth_element(begin, begin + kept, end, [&](std::int64_t a, std::int64_t b) {
+                                const std::uint32_t x = ordered(matrix.keys[a], key), y = ordered(matrix.keys[b], key);
+                                return x != y ? x > y : a < b;
+                              });
+                              std::fill_n(matrix.mask + start, count, std::uint8_t{0});
+                              std::for_each(begin, begin + kept, [&](std::int64_t i) { matrix.mask[i] = 1; });
+                              start += count;
+                            }
+                          });
 }
 
 }  // namespace bertx::compress

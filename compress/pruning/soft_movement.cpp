@@ -6,8 +6,8 @@
 
 #include "bertx/error.h"
 #include "bertx/files.h"
-#include "pruning/methods.h"
 #include "pruning/masks.h"
+#include "pruning/methods.h"
 #include "pruning/schedule.h"
 
 namespace bertx::compress {

@@ -1,8 +1,10 @@
 // The options of all methods, and what their values may be.
 #include <array>
+#include <cmath>
 
 #include "bertx/error.h"
 #include "bertx/recipe.h"
+#include "pruning/selection.h"
 
 namespace bertx::compress {
 namespace {
@@ -18,8 +20,13 @@ const std::array table{
     // ---- pruning ----------------------------------------------------------------------------------------------------
     Option{"sparsity", &R::sparsity, "share of zeros in the encoder's matrices; heads: of all heads", 0, 1, false,
            true},
-    Option{"scope", &R::scope, "weights are ranked in each matrix, or over all together", -none, none, false, false,
-           "local global"},
+    Option{"scope", &R::scope,
+           "weights are ranked in each matrix, in each row, or over all together; auto: as the method's paper", -none,
+           none, false, false, "auto local row global"},
+    Option{"distribution", &R::distribution,
+           "zeros of the matrices: the same share; by the Erdos-Renyi rule; by the loss that each alone causes", -none,
+           none, false, false, "uniform erdos_renyi"},
+    Option{"pattern", &R::pattern, "n:m, as 2:4: n kept of every m weights of a row; it says the sparsity"},
     Option{"schedule_begin", &R::schedule_begin, "share of the steps before the first zero", 0, 1},
     Option{"schedule_end", &R::schedule_end, "share of the steps after which the sparsity stays", 0, 1},
     Option{"initial_sparsity", &R::initial_sparsity, "at schedule_begin", 0, 1, false, true},
@@ -90,9 +97,15 @@ void check(const Recipe& recipe) {
   for (const Option& option : table) {
     std::visit([&](auto field) { Bounds{option}.check(recipe.*field); }, option.field);
   }
-  if (recipe.initial_sparsity > recipe.sparsity) {
+  const double sparsity = final_sparsity(recipe);
+  selection_of(recipe);
+  if (!recipe.pattern.empty() && recipe.sparsity_is_stated && std::abs(recipe.sparsity - sparsity) > 1e-6) {
+    fail(ErrorKind::usage, "sparsity: found ", recipe.sparsity, " with pattern ", recipe.pattern, ", expected ",
+         sparsity, " as the pattern says, or none");
+  }
+  if (recipe.initial_sparsity > sparsity) {
     fail(ErrorKind::usage, "initial_sparsity: found ", recipe.initial_sparsity, ", expected at most the sparsity, ",
-         recipe.sparsity);
+         sparsity);
   }
   if (recipe.schedule_end <= recipe.schedule_begin) {
     fail(ErrorKind::usage, "schedule_end: found ", recipe.schedule_end, ", expected more than schedule_begin, ",

@@ -106,7 +106,7 @@ TEST(Masks, MaskedMaterialisedAndExportedLogitsAreEqual) {
   Model model = tiny_model(*backend);
   const Batch batch = test::tiny_batch(model, 5);
   mask_weights(*backend, model, false);
-  rank_masks(*backend, model, 0.6, "global", Key::magnitude);
+  rank_masks(*backend, model, 0.6, {.scope = Scope::global}, Key::magnitude);
   const std::vector<double> masked = logits_of(*backend, model, batch);
   finalize_masks(*backend, model);
   const std::vector<double> real = logits_of(*backend, model, batch);
@@ -134,7 +134,7 @@ TEST(Movement, ScoresUnderSgdAreTheSumOfMovements) {
     sums.emplace_back(static_cast<std::size_t>(m.weight->out() * m.weight->in()));
 
   for (int step = 0; step < 5; ++step) {
-    rank_masks(*backend, model, 0.2 * step, "local", Key::value);
+    rank_masks(*backend, model, 0.2 * step, {}, Key::value);
     model.zero_gradients(*backend);
     Arena arena(*backend);
     Exec exec{*backend, arena};

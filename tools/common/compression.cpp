@@ -102,7 +102,7 @@ void finish_flags(const Flags& flags, CompressionFlags& values) {
   }
   recipe.seed = static_cast<std::uint64_t>(values.train.run.seed);
   recipe.learning_rate = values.train.options.learning_rate;
-  if (recipe.regularization) recipe.sparsity_is_stated = flags.given("sparsity");
+  recipe.sparsity_is_stated = flags.given("sparsity");
   values.train.options.final_form = values.export_form == "dense" ? ExportForm::dense : ExportForm::native;
   compress::check(recipe);
   finish_training_flags(flags, values.train);

@@ -23,13 +23,16 @@ struct Recipe {
   std::int64_t calibration_batch = 16;      ///< of them at a time
 
   // ---- pruning: weights, heads ------------------------------------------------------------------------------------
-  double sparsity = 0.9;            ///< of the encoder's matrices (heads: share of all heads), 0 <= sparsity < 1
-  bool sparsity_is_stated = true;   ///< soft movement: steer towards it
-  std::string scope = "local";      ///< "local" | "global": ranked inside each matrix, or over all matrices together
-  double schedule_begin = 0.1;      ///< share of the steps before the first zero
-  double schedule_end = 0.7;        ///< share of the steps after which the sparsity stays (the mask still moves)
-  double initial_sparsity = 0.0;    ///< at schedule_begin
-  std::int64_t mask_interval = 10;  ///< steps between two rankings; soft movement compares at every step
+  double sparsity = 0.9;           ///< of the encoder's matrices (heads: share of all heads), 0 <= sparsity < 1
+  bool sparsity_is_stated = true;  ///< false: a pattern, or a penalty by hand, decides
+  std::string scope = "auto";  ///< "auto" | "local" | "row" | "global": ranked as the method's paper does, inside each
+                               ///< matrix, inside each row, or over all matrices together
+  std::string distribution = "uniform";  ///< "uniform" | "erdos_renyi" | "sensitivity": of zeros over matrices
+  std::string pattern = {};              ///< "n:m": at most n kept of every m weights of a row; empty: none
+  double schedule_begin = 0.1;           ///< share of the steps before the first zero
+  double schedule_end = 0.7;             ///< share of the steps after which the sparsity stays (the mask still moves)
+  double initial_sparsity = 0.0;         ///< at schedule_begin
+  std::int64_t mask_interval = 10;       ///< steps between two rankings; soft movement compares at every step
   std::optional<double> score_learning_rate = {};  ///< movement: peak rate of the scores, on the trainer's schedule
   std::optional<double> regularization = {};       ///< soft movement: λ by hand instead of steering
   double threshold = 0.1;                          ///< soft movement: final τ
