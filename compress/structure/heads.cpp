@@ -10,44 +10,6 @@
 namespace bertx::compress {
 namespace {
 
-// A representation of `count` blocks of rows (or columns) of w: dense stays dense, CSR stays CSR.
-std::shared_ptr<LinearWeight> cut(Backend& backend, const LinearWeight& w, const std::vector<std::int64_t>& blocks,
-                                  std::int64_t block, bool rows) {
-  const Storage all = make_storage(backend, w.out(), w.in(), backend.real());
-  w.materialize(backend, all.tensor);
-  const auto kept = static_cast<std::int64_t>(blocks.size()) * block;
-  auto part = std::make_shared<Parameter>();
-  part->value = make_storage(backend, rows ? kept : w.out(), rows ? w.in() : kept, backend.real());
-  for (std::size_t n = 0; n < blocks.size(); ++n) {
-    const std::int64_t from = blocks[n] * block, to = static_cast<std::int64_t>(n) * block;
-    if (rows) {
-      backend.copy(all.tensor.row_range(from, block), part->tensor().row_range(to, block));
-    } else {
-      backend.copy(all.tensor.col_range(from, block), part->tensor().col_range(to, block));
-    }
-  }
-  std::shared_ptr<LinearWeight> out;
-  if (w.kind() == "csr") {
-    out = CsrWeight::from_dense(backend, part->tensor());
-  } else {
-    out = std::make_shared<DenseWeight>(part);
-  }
-  out->refresh(backend);
-  return out;
-}
-
-void keep_rows(Backend& backend, Linear& linear, const std::vector<std::int64_t>& blocks, std::int64_t block) {
-  linear.weight = cut(backend, *linear.weight, blocks, block, true);
-  auto bias = std::make_shared<Parameter>();
-  bias->decay = linear.bias->decay;
-  bias->value = make_storage(backend, static_cast<std::int64_t>(blocks.size()) * block, 1, backend.real());
-  for (std::size_t n = 0; n < blocks.size(); ++n) {
-    backend.copy(linear.bias->tensor().row_range(blocks[n] * block, block),
-                 bias->tensor().row_range(static_cast<std::int64_t>(n) * block, block));
-  }
-  linear.bias = bias;
-}
-
 struct HeadPlace {
   std::size_t layer, head;
   double importance;
@@ -99,22 +61,6 @@ std::vector<std::vector<double>> head_importance(Backend& backend, Model& model,
     for (double& sum : layer) sum /= static_cast<double>(std::max<std::size_t>(1, count));
   }
   return sums;
-}
-
-void keep_heads(Backend& backend, Model& model, const std::vector<std::vector<bool>>& keep) {
-  for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    EncoderLayer& layer = model.layers[i];
-    std::vector<std::int64_t> blocks;
-    for (std::size_t h = 0; h < keep[i].size(); ++h) {
-      if (keep[i][h]) blocks.push_back(static_cast<std::int64_t>(h));
-    }
-    if (static_cast<std::int64_t>(blocks.size()) == layer.shape.heads) continue;
-    for (Linear* linear : {&layer.query, &layer.key, &layer.value})
-      keep_rows(backend, *linear, blocks, layer.shape.head_dim);
-    layer.attention_output.weight = cut(backend, *layer.attention_output.weight, blocks, layer.shape.head_dim, false);
-    layer.shape.heads = static_cast<std::int64_t>(blocks.size());
-    model.config.layers[i].heads = layer.shape.heads;
-  }
 }
 
 void heads_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration) {

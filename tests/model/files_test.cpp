@@ -71,7 +71,7 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
                          testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads",
-                                         "few_heads"),
+                                         "few_heads", "few_neurons"),
                          [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {

@@ -91,7 +91,8 @@ inline std::vector<double> logits_of(Backend& backend, const Model& model, const
 }
 
 /// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; shared
-/// (layer 1 uses layer 0's weights); no_heads and few_heads (layer 0 has none, layer 1 has one).
+/// (layer 1 uses layer 0's weights); no_heads and few_heads (layer 0 has none, layer 1 has one); few_neurons (layer 0
+/// has none, layer 1 has four).
 inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
   RandomSource random(seed);
   const auto dense = [&](std::int64_t rows, std::int64_t cols) {
@@ -120,6 +121,14 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
       }
       layer.attention_output.weight = std::make_shared<DenseWeight>(dense(model.config.hidden, width));
       layer.shape.heads = model.config.layers[l].heads = heads;
+    }
+  } else if (kind == "few_neurons") {
+    for (std::size_t l = 0; l < 2; ++l) {
+      EncoderLayer& layer = model.layers[l];
+      const std::int64_t neurons = l == 0 ? 0 : 4;
+      layer.ffn_in = {std::make_shared<DenseWeight>(dense(neurons, model.config.hidden)), dense(neurons, 1)};
+      layer.ffn_out.weight = std::make_shared<DenseWeight>(dense(model.config.hidden, neurons));
+      layer.shape.ffn = model.config.layers[l].ffn = neurons;
     }
   } else {
     model.visit_linears([&](const std::string&, Linear& linear) {

@@ -27,14 +27,18 @@ std::unique_ptr<TrainHook> make_compressor(const Recipe& recipe, const Calibrati
 /// The recipe without training: compresses at once, and makes it real (cuts, exact zeros, CSR).
 void compress_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration = {});
 
-// ---- heads ------------------------------------------------------------------------------------------------------
+// ---- heads and neurons ------------------------------------------------------------------------------------------
 
 /// importance[layer][head]: mean over examples of |Σ context · dL/dcontext| (Michel et al. 2019, 1905.10650), as it is
 /// before the normalisation per layer.
 std::vector<std::vector<double>> head_importance(Backend& backend, Model& model, const Calibration& calibration,
                                                  std::int64_t batch_size = 16);
-/// Cuts the heads that are not kept out of their matrices; keep[layer][head]. b_O stays, also without any head.
+/// Cuts the heads that are not kept out of their matrices; keep[layer][head]. b_O stays, also without any head. Weights
+/// keep their kind; the old ones stay as they are in whoever else holds them. Layers that share a weight must keep the
+/// same: otherwise Error(usage), and the model is as it was.
 void keep_heads(Backend& backend, Model& model, const std::vector<std::vector<bool>>& keep);
+/// The same for the neurons of the feed-forward parts; keep[layer][neuron]. b_2 stays, also without any neuron.
+void keep_neurons(Backend& backend, Model& model, const std::vector<std::vector<bool>>& keep);
 
 // ---- representations ----------------------------------------------------------------------------------------------
 
