@@ -1,11 +1,13 @@
 // A model from a directory: names as Hugging Face and bertx write them, weights in whatever representation they have.
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "bertx/error.h"
 #include "bertx/files.h"
 #include "bertx/safetensors.h"
+#include "bertx/sum_weight.h"
 #include "model/build.h"
 #include "model/csr_file.h"
 #include "weights/host_copy.h"
@@ -37,28 +39,40 @@ class FileSource final : public ParameterSource {
         random_(backend, config.initializer_range, seed),
         new_head_(new_head),
         report_(report) {
+    for (const TensorEntry* entry : files_.entries()) names_.insert(without_prefix(entry->name));
     for (const auto& [key, target] : files_.metadata()) {
-      if (key.starts_with("alias.")) aliases_[key.substr(6)] = target;
+      if (!key.starts_with("alias.")) continue;
+      const std::string name = without_prefix(key.substr(6));
+      aliases_[name] = target;
+      names_.insert(name);
     }
   }
 
   std::shared_ptr<Parameter> parameter(const std::string& path, std::int64_t rows, std::int64_t cols,
                                        Initial initial) override {
-    return shared(parameters_, path, [&](const std::string& name) -> std::shared_ptr<Parameter> {
+    auto found = shared(parameters_, path, [&](const std::string& name) -> std::shared_ptr<Parameter> {
       const TensorEntry* entry = find(name);
       if (!entry || is_unwanted(name, *entry, rows, cols)) return missing(name, rows, cols, initial);
       return read(*entry, rows, cols, initial == Initial::normal);
     });
+    expect_shape_of_alias(path, found->tensor().rows, found->tensor().cols, rows, cols);
+    return found;
   }
 
   std::shared_ptr<LinearWeight> weight(const std::string& path, std::int64_t out, std::int64_t in) override {
-    return shared(weights_, path, [&](const std::string& name) -> std::shared_ptr<LinearWeight> {
+    const Level level(*this, path);
+    auto found = shared(weights_, path, [&](const std::string& name) -> std::shared_ptr<LinearWeight> {
       if (find(name + ".values")) return csr(name, out, in);
-      if (find(name + ".u") || find(name + ".u.values")) return low_rank(name, out, in);
+      if (has(name + ".u")) return low_rank(name, out, in);
+      if (has(name + ".first")) {
+        return std::make_shared<SumWeight>(weight(name + ".first", out, in), weight(name + ".second", out, in));
+      }
       auto w = parameter(name, out, in, Initial::normal);
       if (const TensorEntry* mask = find(name + ".mask")) return masked(name, std::move(w), *mask);
       return std::make_shared<DenseWeight>(std::move(w));
     });
+    expect_shape_of_alias(path, found->out(), found->in(), out, in);
+    return found;
   }
 
   bool has_pooler() override { return find("pooler.dense.weight") != nullptr; }
@@ -91,14 +105,53 @@ class FileSource final : public ParameterSource {
     return nullptr;
   }
 
+  // Around whatever goes from a weight to its parts: aliases that go in a circle would never end.
+  class Level {
+   public:
+    Level(FileSource& source, const std::string& path) : level_(source.level_) {
+      constexpr int deepest = 16;
+      if (++level_ > deepest) {
+        fail(ErrorKind::bad_input, source.files_.files().front().path().string(), ": tensor ", path,
+             ": found parts inside parts or aliases of aliases without end, expected at most ", deepest, " levels");
+      }
+    }
+    ~Level() { --level_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+
+   private:
+    int& level_;
+  };
+
+  // Whether there is a weight of this name, in whatever form: a tensor or an alias that is called so, or begins so.
+  bool has(const std::string& path) {
+    const std::string name = without_prefix(path);
+    if (names_.contains(name)) return true;
+    const auto next = names_.lower_bound(name + ".");
+    return next != names_.end() && next->starts_with(name + ".");
+  }
+
+  // The name under which a tensor or weight lies in the file.
+  std::string target(const std::string& path) {
+    const auto alias = aliases_.find(without_prefix(path));
+    return alias == aliases_.end() ? path : alias->second;
+  }
+
   // One object for all names of one tensor.
   template <class T, class Make>
   std::shared_ptr<T> shared(std::unordered_map<std::string, std::shared_ptr<T>>& known, const std::string& path,
                             const Make& make) {
-    const auto alias = aliases_.find(path);
-    const std::string& name = alias == aliases_.end() ? path : alias->second;
-    if (const auto found = known.find(name); found != known.end()) return found->second;
-    return known[name] = make(name);
+    const std::string name = target(path), key = without_prefix(name);
+    if (const auto found = known.find(key); found != known.end()) return found->second;
+    return known[key] = make(name);
+  }
+
+  // A name that stands for another one's tensor wants the shape of its own.
+  void expect_shape_of_alias(const std::string& path, std::int64_t found_rows, std::int64_t found_cols,
+                             std::int64_t rows, std::int64_t cols) {
+    if (found_rows == rows && found_cols == cols) return;
+    fail(ErrorKind::bad_input, files_.files().front().path().string(), ": alias.", path, ": found ", target(path),
+         " of shape [", found_rows, ", ", found_cols, "], expected [", rows, ", ", cols, "] by config.json");
   }
 
   // A head that was asked for replaces one of another size.
@@ -163,11 +216,24 @@ class FileSource final : public ParameterSource {
                                        values);
   }
 
+  // How many columns the file says that a weight has.
+  std::int64_t columns_of(const std::string& path) {
+    const Level level(*this, path);
+    const std::string name = target(path);
+    if (const auto known = weights_.find(without_prefix(name)); known != weights_.end()) return known->second->in();
+    if (has(name + ".u")) return columns_of(name + ".v");
+    if (has(name + ".first")) return columns_of(name + ".first");
+    const TensorEntry* dense = find(name);
+    if (!dense) return read_csr_shape(find(name + ".shape"), name).second;
+    if (dense->shape.size() != 2) {
+      fail(ErrorKind::bad_input, files_.path_of(*dense).string(), ": tensor ", dense->name, ": found shape ",
+           dense->shape_text(), ", expected two dimensions");
+    }
+    return dense->shape[1];
+  }
+
   std::shared_ptr<LinearWeight> low_rank(const std::string& name, std::int64_t out, std::int64_t in) {
-    const TensorEntry* dense = find(name + ".u");
-    const std::int64_t rank = dense ? (dense->shape.size() == 2 ? dense->shape[1] : -1)
-                                    : read_csr_shape(find(name + ".u.shape"), name + ".u").second;
-    if (rank < 0) expect_shape(*dense, {out, std::min(out, in)});
+    const std::int64_t rank = columns_of(name + ".u");
     return std::make_shared<LowRankWeight>(weight(name + ".u", out, rank), weight(name + ".v", rank, in));
   }
 
@@ -199,7 +265,10 @@ class FileSource final : public ParameterSource {
   WeightFiles files_;
   RandomSource random_;
   bool new_head_;
+  int level_ = 0;
   LoadReport& report_;
+  // Names without "bert.": the same file serves a model with a head and a bare encoder.
+  std::set<std::string> names_;
   std::unordered_map<std::string, std::string> aliases_;
   std::unordered_map<std::string, std::shared_ptr<Parameter>> parameters_;
   std::unordered_map<std::string, std::shared_ptr<LinearWeight>> weights_;

@@ -101,9 +101,11 @@ void Model::visit_every_path(const Visit& parameter) {
 }
 
 void Model::visit_structure(const VisitStructure& part) {
-  std::unordered_set<const LinearWeight*> seen;
+  std::unordered_set<const Storage*> seen;  // a weight may be shared whole or as a part
   visit_linears([&](const std::string& path, Linear& linear) {
-    if (seen.insert(linear.weight.get()).second) linear.weight->structure(path + ".weight", part);
+    linear.weight->structure(path + ".weight", [&](const std::string& name, Storage& storage) {
+      if (seen.insert(&storage).second) part(name, storage);
+    });
   });
 }
 

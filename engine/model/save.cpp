@@ -8,6 +8,7 @@
 #include "bertx/model.h"
 #include "bertx/safetensors.h"
 #include "model/csr_file.h"
+#include "weights/parts.h"
 
 namespace bertx {
 namespace {
@@ -35,12 +36,20 @@ class Collector {
     tensors.push_back({name, type, std::move(shape), host.data()});
   }
 
+  /// False where the object was written under another name: then this one becomes an alias of it.
+  bool first_time(const void* object, const std::string& path) {
+    const auto [place, is_new] = written_.emplace(object, path);
+    if (!is_new) metadata["alias." + path] = place->second;
+    return is_new;
+  }
+
   std::vector<TensorToWrite> tensors;
   Metadata metadata{{"format", "pt"}};
 
  private:
   Backend& backend_;
   std::deque<std::vector<std::byte>> bytes_;
+  std::unordered_map<const void*, std::string> written_;
 };
 
 // Biases and LayerNorms are vectors in a checkpoint, everything else is a matrix.
@@ -71,13 +80,13 @@ void add_csr(Collector& out, Backend& backend, const std::string& path, CsrWeigh
   out.add(path + ".values", weight.values().tensor(), {pattern.nnz});
 }
 
-// Every kind of weight in its own form.
+// Every kind of weight in its own form; what several layers share, whole or as a part, once.
 void add_weight(Collector& out, Backend& backend, const std::string& path, LinearWeight& weight) {
+  if (!out.first_time(&weight, path)) return;
   if (auto* csr = dynamic_cast<CsrWeight*>(&weight)) {
     add_csr(out, backend, path, *csr);
-  } else if (auto* low_rank = dynamic_cast<LowRankWeight*>(&weight)) {
-    add_weight(out, backend, path + ".u", *low_rank->u());
-    add_weight(out, backend, path + ".v", *low_rank->v());
+  } else if (const std::vector<WeightPart> parts = parts_of(weight); !parts.empty()) {
+    for (const WeightPart& part : parts) add_weight(out, backend, path + std::string(part.suffix), *part.weight);
   } else {
     weight.visit(path, [&](const std::string& name, Parameter& p) {
       out.add(name, p.tensor(), {p.tensor().rows, p.tensor().cols});
@@ -136,14 +145,6 @@ void save_model(Backend& backend, Model& model, const std::filesystem::path& dir
   if (form == ExportForm::dense)
     config.layers.assign(config.layers.size(), {config.heads, config.head_dim(), config.ffn});
 
-  // What was written under another name already becomes an alias.
-  std::unordered_map<const void*, std::string> written;
-  const auto first_time = [&](const void* object, const std::string& path) {
-    const auto [place, is_new] = written.emplace(object, path);
-    if (!is_new) out.metadata["alias." + path] = place->second;
-    return is_new;
-  };
-
   std::unordered_set<std::string> linears;
   model.visit_linears([&](const std::string& path, Linear& linear) {
     linears.insert(path);
@@ -151,14 +152,14 @@ void save_model(Backend& backend, Model& model, const std::filesystem::path& dir
       add_dense_linear(out, backend, path, linear, config);
       return;
     }
-    if (first_time(linear.weight.get(), path + ".weight")) add_weight(out, backend, path + ".weight", *linear.weight);
-    if (first_time(linear.bias.get(), path + ".bias")) add_parameter(out, path + ".bias", *linear.bias);
+    add_weight(out, backend, path + ".weight", *linear.weight);
+    if (out.first_time(linear.bias.get(), path + ".bias")) add_parameter(out, path + ".bias", *linear.bias);
   });
   const Parameter* word = model.embeddings.word.get();
   model.visit_every_path([&](const std::string& path, Parameter& p) {
     const bool tied_decoder = &p == word && path.starts_with("cls.");  // config.json says that it is tied
     if (linears.contains(owner(path)) || tied_decoder) return;
-    if (form == ExportForm::dense || first_time(&p, path)) add_parameter(out, path, p);
+    if (form == ExportForm::dense || out.first_time(&p, path)) add_parameter(out, path, p);
   });
 
   write_config(config, directory, model.original_config);

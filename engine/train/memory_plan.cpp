@@ -6,6 +6,7 @@
 #include "backend/counting.h"
 #include "train/examples.h"
 #include "train/update_step.h"
+#include "weights/parts.h"
 
 namespace bertx {
 namespace {
@@ -42,10 +43,12 @@ std::size_t weight_bytes(Backend& backend, Model& model) {
   std::size_t bytes = 0;
   model.visit([&](const std::string&, Parameter& p) { bytes += bytes_of(p.tensor()); });
   model.visit_structure([&](const std::string&, Storage& part) { bytes += bytes_of(part.tensor); });
-  std::unordered_set<const LinearWeight*> seen;  // layers may share one
+  std::unordered_set<const LinearWeight*> seen;  // layers may share one, whole or as a part
   model.visit_linears([&](const std::string&, Linear& linear) {
     linear.weight->prepare_training(backend);
-    if (seen.insert(linear.weight.get()).second) bytes += linear.weight->derived_bytes();
+    visit_leaves(*linear.weight, [&](LinearWeight& leaf) {
+      if (seen.insert(&leaf).second) bytes += leaf.derived_bytes();
+    });
   });
   return bytes;
 }

@@ -64,14 +64,16 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
   EXPECT_FALSE(again.config.uneven());
   again.visit_linears([&](const std::string& path, Linear& l) { EXPECT_EQ(l.weight->kind(), "dense") << path; });
   const std::vector<double> got = logits_of(*backend, again, batch), want = logits_of(*backend, model, batch);
-  // Low rank is multiplied out and rounded to F32; all else is exact but for the order of sums over added zeros.
-  const double accepted = GetParam().starts_with("low_rank") ? 1e-5 : 1e-13;
+  // Low ranks and sums are multiplied out and rounded to F32; all else is exact but for the order of sums over added
+  // zeros.
+  const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum");
+  const double accepted = rounded ? 1e-5 : 1e-13;
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], accepted);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
-                         testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads",
-                                         "few_heads", "few_neurons"),
+                         testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "sum", "shared",
+                                         "shared_sum", "no_heads", "few_heads", "few_neurons"),
                          [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
@@ -85,6 +87,38 @@ TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
   Model again = load_model(*backend, directory.path());
   EXPECT_EQ(again.layers[1].query.weight, again.layers[0].query.weight);
   EXPECT_EQ(again.layers[1].key.weight, again.layers[0].query.weight);
+}
+
+TEST_F(ModelFiles, PartsThatAreSharedAreWrittenOnceAndStayShared) {
+  Model model = tiny("shared_sum");
+  save_model(*backend, model, directory.path(), ExportForm::native);
+  const SafetensorsFile file = SafetensorsFile::open(directory / "model.safetensors");
+  const std::string query = "encoder.layer.0.attention.self.query.weight", key = "encoder.layer.1.attention.self.key";
+  EXPECT_NE(file.find("bert." + query + ".first.values"), nullptr);
+  EXPECT_NE(file.find("bert." + key + ".weight.second.u"), nullptr);
+  EXPECT_EQ(file.find("bert." + key + ".weight.first.values"), nullptr);
+  EXPECT_EQ(file.metadata().at("alias.bert." + key + ".weight.first"), "bert." + query + ".first");
+  Model again = load_model(*backend, directory.path());
+  const auto first = [](const Linear& linear) { return dynamic_cast<const SumWeight&>(*linear.weight).first(); };
+  EXPECT_EQ(first(again.layers[1].key), first(again.layers[0].query));
+  EXPECT_NE(first(again.layers[1].ffn_in), first(again.layers[0].query));
+  std::size_t structures = 0;  // row pointers and columns: of square weights, ffn_in and ffn_out
+  again.visit_structure([&](const std::string&, Storage&) { ++structures; });
+  EXPECT_EQ(structures, 6u);
+}
+
+TEST_F(ModelFiles, AliasesServeABareEncoderToo) {
+  for (const std::string kind : {"shared", "shared_sum"}) {
+    Model model = tiny(kind);
+    test::TemporaryDirectory own;
+    save_model(*backend, model, own.path(), ExportForm::native);
+    const Model bare = load_model(*backend, own.path(), {.head = HeadKind::none, .problem = {}, .labels = {}});
+    const Batch batch = test::tiny_batch(model, 5);
+    Arena arena(*backend);
+    Exec exec{*backend, arena};
+    EXPECT_EQ(test::values_of(*backend, bare.encode(exec, batch)),
+              test::values_of(*backend, model.encode(exec, batch)));
+  }
 }
 
 TEST_F(ModelFiles, EveryHeadComesBack) {
@@ -206,6 +240,37 @@ TEST_F(BadModelFiles, AMaskOfTwos) {
                          if (t.name.ends_with("0.output.dense.weight.mask")) t.data = twos.data();
                        }),
                {"model.safetensors", "0.output.dense.weight.mask", "found 2", "0 or 1"});
+}
+
+TEST_F(BadModelFiles, AliasesThatFitNoShapeOrGoInACircle) {
+  const std::string layer = "bert.encoder.layer.1.", query = layer + "attention.self.query.weight";
+  const auto with_alias = [&](const std::string& kind, const std::string& name, const std::string& target) {
+    Model model = tiny(kind);
+    save_model(*backend, model, directory.path(), ExportForm::native);
+    const SafetensorsFile file = SafetensorsFile::open(directory / "model.safetensors", Access::read);
+    std::vector<TensorToWrite> tensors;
+    for (const TensorEntry& entry : file.entries())
+      tensors.push_back({entry.name, entry.type, entry.shape, entry.data});
+    Metadata metadata = file.metadata();
+    metadata["alias." + name] = target;
+    write_safetensors(directory / "model.safetensors", tensors, metadata);
+    try {
+      load_model(*backend, directory.path());
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::bad_input);
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  for (const std::string kind : {"dense", "csr", "low_rank", "sum"}) {
+    expect_words(with_alias(kind, layer + "output.dense.weight", query),
+                 {"model.safetensors", query.c_str(), "[12, 10]"});
+  }
+  expect_words(with_alias("dense", layer + "output.dense.bias", layer + "intermediate.dense.bias"),
+               {"intermediate.dense.bias", "[10, 1]", "[12, 1]"});
+  expect_words(with_alias("sum", query + ".first", query), {"model.safetensors", "levels"});
+  expect_words(with_alias("low_rank", query + ".v", query), {"model.safetensors", "levels"});
+  expect_words(with_alias("dense", query + ".first.first", query), {"model.safetensors", "is missing"});
 }
 
 TEST_F(BadModelFiles, IntegersWhereFloatsBelong) {

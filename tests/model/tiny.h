@@ -1,10 +1,12 @@
 // Tiny random models of every head and every representation, and batches for them.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "bertx/model.h"
+#include "bertx/sum_weight.h"
 #include "support.h"
 
 namespace bertx::test {
@@ -90,9 +92,10 @@ inline std::vector<double> logits_of(Backend& backend, const Model& model, const
   return values_of(backend, model.forward(exec, batch));
 }
 
-/// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; shared
-/// (layer 1 uses layer 0's weights); no_heads and few_heads (layer 0 has none, layer 1 has one); few_neurons (layer 0
-/// has none, layer 1 has four).
+/// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; sum (dense
+/// and csr); shared (layer 1 uses layer 0's weights), shared_sum (maps of one shape have one csr weight, and each a low
+/// rank of its own beside it); no_heads and few_heads (layer 0 has none, layer 1 has one); few_neurons (layer 0 has
+/// none, layer 1 has four).
 inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
   RandomSource random(seed);
   const auto dense = [&](std::int64_t rows, std::int64_t cols) {
@@ -131,6 +134,7 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
       layer.shape.ffn = model.config.layers[l].ffn = neurons;
     }
   } else {
+    std::map<std::pair<std::int64_t, std::int64_t>, std::shared_ptr<LinearWeight>> first_of;  // by shape
     model.visit_linears([&](const std::string&, Linear& linear) {
       const std::int64_t out = linear.weight->out(), in = linear.weight->in(), rank = 3;
       auto w = dense(out, in);
@@ -143,6 +147,16 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
       } else if (kind == "low_rank") {
         linear.weight = std::make_shared<LowRankWeight>(std::make_shared<DenseWeight>(dense(out, rank)),
                                                         std::make_shared<DenseWeight>(dense(rank, in)));
+      } else if (kind == "sum") {
+        linear.weight =
+            std::make_shared<SumWeight>(std::make_shared<DenseWeight>(w),
+                                        CsrWeight::from_dense(backend, dense(out, in)->tensor(), bits(out, in).tensor));
+      } else if (kind == "shared_sum") {
+        std::shared_ptr<LinearWeight>& first = first_of[{out, in}];
+        if (!first) first = CsrWeight::from_dense(backend, w->tensor(), bits(out, in).tensor);
+        linear.weight = std::make_shared<SumWeight>(
+            first, std::make_shared<LowRankWeight>(std::make_shared<DenseWeight>(dense(out, rank)),
+                                                   std::make_shared<DenseWeight>(dense(rank, in))));
       } else {
         const auto u = dense(out, rank), v = dense(rank, in);
         linear.weight =

@@ -1,5 +1,5 @@
-// What a linear map is: dense, masked, CSR or low rank, behind one interface. `Linear` holds a bias and points at one
-// of these; pruning swaps the pointer; two Linears that point at one weight share it.
+// What a linear map is: dense, masked, CSR, low rank, a sum …, behind one interface. `Linear` holds a bias and points
+// at one of these; pruning swaps the pointer; two Linears that point at one weight share it.
 #pragma once
 
 #include <functional>
@@ -32,7 +32,7 @@ class LinearWeight {
   virtual ~LinearWeight() = default;
   virtual std::int64_t out() const = 0;
   virtual std::int64_t in() const = 0;
-  virtual std::string_view kind() const = 0;  ///< "dense" | "masked" | "csr" | "low_rank"
+  virtual std::string_view kind() const = 0;  ///< "dense" | "masked" | "csr" | "low_rank" | "sum"
 
   /// y [out, T] = activation(W x [in, T] + bias) + residual; many threads may call it at once.
   virtual void apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const = 0;
