@@ -12,6 +12,7 @@
 #include "bertx/model.h"
 #include "bertx/safetensors.h"
 #include "commands.h"
+#include "common/model_cost.h"
 #include "common/output.h"
 #include "common/run_options.h"
 #include "common/table.h"
@@ -41,30 +42,14 @@ Flags declare(InspectOptions& options) {
   return flags;
 }
 
-/// Multiplications (multiply-adds) of one text of `length` tokens.
-struct Multiplies {
-  std::int64_t linear = 0, attention = 0, pooler = 0;
-  std::int64_t total() const { return linear + attention + pooler; }
-};
-
-Multiplies count_multiplies(const Model& model, const compress::Report& report, std::int64_t length) {
-  Multiplies out;
-  for (const auto& matrix : report.matrices) out.linear += matrix.multiplies * length;
-  for (const LayerShape& shape : model.config.layers) {
-    out.attention += 2 * shape.heads * shape.head_dim * length * length;  // Qᵀ K and V P
-  }
-  if (model.pooler) out.pooler = model.pooler->weight->multiplies();
-  return out;
-}
-
 struct FileBytes {
   std::int64_t weights = 0, encoder = 0, dense_encoder = 0;
 };
 
 FileBytes count_bytes(const std::filesystem::path& directory, const compress::Report& report) {
   FileBytes bytes;
+  bytes.weights = weight_file_bytes(directory);
   const WeightFiles files = WeightFiles::open(directory);
-  for (const SafetensorsFile& file : files.files()) bytes.weights += static_cast<std::int64_t>(file.file_bytes());
   std::int64_t vectors = 0;  // biases and LayerNorm: the same in both forms
   for (const TensorEntry* entry : files.entries()) {
     if (entry->name.find("encoder.layer.") == std::string::npos) continue;

@@ -9,6 +9,7 @@
 #include "bertx/safetensors.h"
 #include "commands.h"
 #include "common/machine.h"
+#include "common/method_flags.h"
 #include "common/output.h"
 #include "common/text.h"
 
@@ -38,7 +39,8 @@ std::string usage_text() {
     out += '\n';
   }
   return out +
-         "  help      this text; `bertx help <command>` or `bertx <command> --help` for one command\n"
+         "  help      this text; `bertx help <command>` or `bertx <command> --help` for one command;\n"
+         "            `bertx help methods` for all methods of compression\n"
          "\nFlags:\n  --version  version, build, instruction sets, oneDNN, backends\n"
          "  --help     this text\n\nExample:\n"
          "  bertx train --model_name_or_path bert-base-uncased --task_name sst2 --data_dir glue --output_dir "
@@ -60,6 +62,8 @@ int run_general(const std::string& name, const Arguments& rest) {
   Output out;
   if (name == "--version" || name == "version") {
     out.line(version_text());
+  } else if (name == "help" && !rest.empty() && rest.front() == "methods") {
+    out.write(methods_page());
   } else if (name == "help" && !rest.empty()) {
     return find_command(rest.front()).run({"--help"});
   } else {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bertx/error.h"
+#include "bertx/nearest.h"
 #include "recipe/at_beginning.h"
 
 namespace bertx::compress {
@@ -24,8 +25,12 @@ const Row& find_row(std::string_view name) {
   const auto row = std::ranges::find_if(table(), [&](const Row& r) { return r.method.name == name; });
   if (row != table().end()) return *row;
   std::string known;
-  for (const Row& r : table()) known += (known.empty() ? "" : ", ") + std::string(r.method.name);
-  fail(ErrorKind::usage, "method: found \"", name, "\", expected one of ", known);
+  std::vector<std::string_view> names;
+  for (const Row& r : table()) {
+    known += (known.empty() ? "" : ", ") + std::string(r.method.name);
+    names.push_back(r.method.name);
+  }
+  fail(ErrorKind::usage, "method: found \"", name, "\", expected one of ", known, did_you_mean(name, names));
 }
 
 void expect_data(const Row& row, const Calibration& calibration) {

@@ -153,6 +153,19 @@ std::string json_found(const json& value) {
   return value.dump();
 }
 
+std::string json_setting_text(const json& value, const std::string& where) {
+  const auto scalar = [&](const json& item) {
+    if (item.is_structured() || item.is_null()) {
+      fail(ErrorKind::bad_input, where, ": found ", json_found(value), "; expected a text, a number, true or false");
+    }
+    return item.is_string() ? item.get<std::string>() : item.dump();
+  };
+  if (!value.is_array() || value.empty()) return scalar(value);
+  std::string list;
+  for (const json& item : value) list += (list.empty() ? "" : ",") + scalar(item);
+  return list;
+}
+
 JsonObject::JsonObject(const json& object, std::string where) : object_(&object), where_(std::move(where)) {
   if (!object.is_object()) {
     fail(ErrorKind::bad_input, where_, ": found ", json_found(object), " (", type_name(object),

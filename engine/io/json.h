@@ -22,6 +22,10 @@ nlohmann::json parse_json_file(const std::filesystem::path& path, std::uint64_t 
 /// "text \"abc\"", "number 3.5", "null": a value as messages show it.
 std::string json_found(const nlohmann::json& value);
 
+/// A text, a number, true, false, or a list of them as it would stand on a command line: `0.5`, `true`, `1,2`. Throws
+/// Error(bad_input) that begins with `where` for anything else.
+std::string json_setting_text(const nlohmann::json& value, const std::string& where);
+
 /// The keys of one object, read with a type and a range. `where` begins every message: "dir/config.json".
 class JsonObject {
  public:

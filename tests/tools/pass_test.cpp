@@ -58,9 +58,9 @@ TEST_F(ToolsTest, TrainEvalPredictPrune) {
   prune_arguments[2] = trained.string();
   const Outcome prune = bertx(prune_arguments);
   ASSERT_EQ(prune.code, 0) << prune.err;
-  EXPECT_NEAR(prune.json()["prune_sparsity"].get<double>(), 0.8, 0.005);
-  EXPECT_LE(prune.json()["prune_logit_difference"].get<double>(), 1e-5);
-  EXPECT_LT(prune.json()["prune_bytes_after"], prune.json()["prune_bytes_before"]);
+  EXPECT_NEAR(prune.json()["compression_sparsity"].get<double>(), 0.8, 0.005);
+  EXPECT_LE(prune.json()["compression_logit_difference"].get<double>(), 1e-5);
+  EXPECT_LT(prune.json()["compression_bytes_after"], prune.json()["compression_bytes_before"]);
   EXPECT_GE(prune.json()["eval_accuracy"].get<double>(), 0.8);
   EXPECT_EQ(bertx({"inspect", pruned.string(), "--json"}).json()["kinds"], Json({{"csr", 12}}));
   EXPECT_EQ(bertx({"eval", "--model", pruned.string(), "--validation_file", validation_file}).code, 0);
@@ -93,7 +93,7 @@ TEST_F(ToolsTest, EveryMethodRuns) {
     arguments[2] = (place / "trained").string();
     const Outcome outcome = bertx(arguments);
     EXPECT_EQ(outcome.code, 0) << method << ": " << outcome.err;
-    EXPECT_TRUE(fs::exists(place / method / "prune_results.json")) << method;
+    EXPECT_TRUE(fs::exists(place / method / "compression_results.json")) << method;
   }
   const Outcome without = bertx({"prune", "--model", (place / "trained").string(), "--method", "movement",
                                  "--output_dir", (place / "none").string()});

@@ -32,6 +32,10 @@ bool names_data(const DataOptions& options) {
   return !(options.task_name.empty() && options.train_file.empty() && options.validation_file.empty());
 }
 
+bool names_training_data(const DataOptions& options) {
+  return !(options.task_name.empty() && options.train_file.empty());
+}
+
 ProblemKind problem_of(LabelKind kind) {
   return kind == LabelKind::regression    ? ProblemKind::regression
          : kind == LabelKind::multi_label ? ProblemKind::multi_label

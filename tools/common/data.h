@@ -43,8 +43,9 @@ struct TaskData {
   std::vector<DataPart> validation, test;
 };
 
-/// True where the flags name data at all.
+/// True where the flags name data at all; to train on.
 bool names_data(const DataOptions& options);
+bool names_training_data(const DataOptions& options);
 
 /// Reads what is wanted. With `model`, a model with a classification head, labels are mapped by name to its own;
 /// `model_is_fixed` makes labels that it lacks an error, otherwise the data's own labels are kept.

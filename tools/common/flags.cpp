@@ -21,21 +21,6 @@ std::string underscored(std::string name) {
   return name;
 }
 
-/// A value of a configuration file as it would stand on the command line.
-std::string config_value(const nlohmann::json& value, const std::string& where) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number() || value.is_boolean()) return value.dump();
-  std::string list;
-  if (value.is_array() && !value.empty()) {
-    for (const auto& item : value) {
-      if (item.is_structured() || item.is_null()) list.clear();
-      list += (list.empty() ? "" : ",") + (item.is_string() ? item.get<std::string>() : item.dump());
-    }
-    return list;
-  }
-  fail(ErrorKind::bad_input, where, ": found ", json_found(value), "; expected a text, a number, true or false");
-}
-
 }  // namespace
 
 // --- looking up -----------------------------------------------------------------------------------------------
@@ -65,15 +50,15 @@ Flags::Flag& Flags::find_or_fail(const std::string& name, const std::string& sho
 }
 
 bool Flags::given(std::string_view name) const {
-  return std::ranges::any_of(flags_, [&](const Flag& flag) { return flag.name == name && flag.given; });
+  return std::ranges::any_of(flags_, [&](const Flag& flag) { return flag.name == name && flag.given.has_value(); });
 }
 
-std::vector<std::string> Flags::given() const {
-  std::vector<std::string> names;
+std::map<std::string, std::string> Flags::given() const {
+  std::map<std::string, std::string> found;
   for (const Flag& flag : flags_) {
-    if (flag.given) names.push_back(flag.name);
+    if (flag.given) found.emplace(flag.name, *flag.given);
   }
-  return names;
+  return found;
 }
 
 // --- parsing --------------------------------------------------------------------------------------------------
@@ -144,11 +129,31 @@ bool Flags::parse(const std::vector<std::string>& arguments) {
          config_ ? ", or one configuration file that ends in .json" : "");
   }
   for (const auto& [name, value] : set) {
-    Flag& flag = *find(name);
-    flag.set(value, "--" + name);
-    flag.given = true;
+    assign(*find(name), value, "--" + name);
   }
   return true;
+}
+
+void Flags::assign(Flag& flag, const std::string& value, const std::string& where) {
+  flag.set(value, where);
+  flag.given = value;
+}
+
+Flags::Flag& Flags::find_key_or_fail(const std::string& key, const std::string& where) {
+  if (Flag* flag = find(underscored(key))) return *flag;
+  fail(ErrorKind::bad_input, where, ": found a key that is no flag of bertx ", command_,
+       did_you_mean(underscored(key), names()));
+}
+
+void Flags::set(const std::string& key, const std::string& value, const std::string& where) {
+  assign(find_key_or_fail(key, where), value, where);
+}
+
+void Flags::take(const Flags& other) {
+  for (const Flag& theirs : other.flags_) {
+    Flag* mine = theirs.given ? find(theirs.name) : nullptr;
+    if (mine) assign(*mine, *theirs.given, "--" + theirs.name);
+  }
 }
 
 void Flags::read_config(const std::string& path) {
@@ -158,14 +163,11 @@ void Flags::read_config(const std::string& path) {
   }
   for (const auto& [key, value] : config.items()) {
     const std::string where = path + ": " + printable(key);
-    Flag* flag = find(underscored(key));
-    if (flag == nullptr) {
-      fail(ErrorKind::bad_input, where, ": found a key that is no flag of bertx ", command_,
-           did_you_mean(underscored(key), names()));
+    if (value.is_null()) {
+      find_key_or_fail(key, where);
+    } else {
+      set(key, json_setting_text(value, where), where);
     }
-    if (value.is_null()) continue;
-    flag->set(config_value(value, where), where);
-    flag->given = true;
   }
 }
 

@@ -13,6 +13,7 @@
 #include <functional>
 #include <initializer_list>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -58,14 +59,20 @@ class Flags {
   Flags& positional(std::string name, std::string* target, std::string help);
   /// A first argument that ends in ".json" is a configuration file; flags override it.
   Flags& accepts_config();
+  /// A heading in --help after the flags, with what stands below it.
+  Flags& section(std::string title, std::vector<std::pair<std::string, std::string>> entries);
   Flags& example(std::string command_line, std::string comment);
 
   /// False: --help was asked for and printed.
   bool parse(const std::vector<std::string>& arguments);
   /// The flag was set, by either way.
   bool given(std::string_view name) const;
-  /// All that were set.
-  std::vector<std::string> given() const;
+  /// All that were set, with what they were set to.
+  std::map<std::string, std::string> given() const;
+  /// As a file states it; `where` names file and key in messages. Throws Error(bad_input) for an unknown key.
+  void set(const std::string& key, const std::string& value, const std::string& where);
+  /// Sets what was set in `other`, where this command has such a flag.
+  void take(const Flags& other);
   std::string help() const;
 
  private:
@@ -75,12 +82,14 @@ class Flags {
     /// `where` names the flag or the file and key in messages.
     std::function<void(const std::string& value, const std::string& where)> set;
     std::vector<std::string> aliases;
-    bool given = false;
+    std::optional<std::string> given = {};  ///< what it was set to
   };
 
   Flags& add(Flag flag);
   Flag* find(std::string_view name);
   Flag& find_or_fail(const std::string& name, const std::string& shown);
+  Flag& find_key_or_fail(const std::string& key, const std::string& where);
+  void assign(Flag& flag, const std::string& value, const std::string& where);
   std::vector<std::string_view> names() const;
   std::vector<std::string> canonical(const std::vector<std::string>& arguments);
   void read_config(const std::string& path);
@@ -88,9 +97,13 @@ class Flags {
   std::string command_, summary_, group_ = "General";
   std::vector<Flag> flags_;
   std::vector<std::pair<std::string, std::string>> examples_;
+  std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> sections_;
   std::string positional_name_, positional_help_;
   std::string* positional_ = nullptr;
   bool config_ = false;
 };
+
+/// "  left   what it is", wrapped, the text in a column of its own.
+std::string help_entry(const std::string& left, const std::string& text);
 
 }  // namespace bertx::tools

@@ -161,8 +161,9 @@ Flags& Flags::optional_integer(std::string name, std::optional<std::int64_t>* ta
 Flags& Flags::choice(std::string name, std::string* target, std::vector<std::string> choices, std::string help) {
   std::string shown;
   for (const std::string& choice : choices) shown += (shown.empty() ? "" : "|") + choice;
+  // A long list would hide what the flag is for: the help says where it stands.
   return add({std::move(name),
-              shown,
+              choices.size() > 6 ? "NAME" : shown,
               std::move(help),
               *target,
               {},
@@ -220,6 +221,11 @@ Flags& Flags::positional(std::string name, std::string* target, std::string help
 
 Flags& Flags::accepts_config() {
   config_ = true;
+  return *this;
+}
+
+Flags& Flags::section(std::string title, std::vector<std::pair<std::string, std::string>> entries) {
+  sections_.emplace_back(std::move(title), std::move(entries));
   return *this;
 }
 

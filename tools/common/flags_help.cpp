@@ -7,8 +7,8 @@ namespace bertx::tools {
 namespace {
 
 constexpr std::size_t kHelpColumn = 34, kHelpWidth = 110;
+}  // namespace
 
-/// "  --flag ARGUMENT   what it is", wrapped, the text in a column of its own.
 std::string help_entry(const std::string& left, const std::string& text) {
   std::string out = "  " + left;
   std::size_t column = out.size();
@@ -37,8 +37,6 @@ std::string help_entry(const std::string& left, const std::string& text) {
   return out + "\n";
 }
 
-}  // namespace
-
 std::string Flags::help() const {
   std::string out = "bertx " + command_ + " - " + summary_ + "\n\nUsage:\n  bertx " + command_;
   out += config_ ? " [config.json]" : "";
@@ -53,6 +51,10 @@ std::string Flags::help() const {
   }
   if (config_) {
     out += "\nA JSON file given first holds any of these flags as keys; flags on the command line override it.\n";
+  }
+  for (const auto& [title, entries] : sections_) {
+    out += "\n" + title + ":\n";
+    for (const auto& [left, text] : entries) out += help_entry(left, text);
   }
   if (!examples_.empty()) out += "\nExamples:\n";
   for (const auto& [line, comment] : examples_) out += "  # " + comment + "\n  " + line + "\n";

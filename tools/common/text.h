@@ -1,19 +1,13 @@
-// Words for people: the nearest name to a misspelt one, sizes, durations, and text that is safe on a terminal.
+// Words for people: sizes, durations, and text that is safe on a terminal.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "bertx/nearest.h"
 
 namespace bertx::tools {
-
-/// Least number of insertions, deletions, replacements and swaps of neighbours that make b of a (Damerau-Levenshtein in
-/// its restricted form: nothing is edited twice).
-int edit_distance(std::string_view a, std::string_view b);
-
-/// "; did you mean 'x'?" for the nearest of `names`, or "" where none is near.
-std::string did_you_mean(std::string_view name, const std::vector<std::string_view>& names);
 
 /// Control characters and malformed UTF-8 as \xNN, without quotes.
 std::string printable(std::string_view text);

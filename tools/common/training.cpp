@@ -140,7 +140,7 @@ Model load_for(Backend& backend, const std::filesystem::path& directory, const C
 
 }  // namespace
 
-Setup prepare_training(TrainFlags& train) {
+Setup prepare_training(TrainFlags& train, TaskData* ready) {
   Setup setup;
   setup.backend = start_backend(train.run);
   setup.directory = resolve_model_directory(train.model);
@@ -148,13 +148,14 @@ Setup prepare_training(TrainFlags& train) {
   fit_length(train.data, train.max_seq_length_given, config);
   if (!train.dry_run) check_output_directory(train.output_dir, setup.directory);
   setup.tokenizer = Tokenizer::load(setup.directory);
-  setup.data = load_data(train.data, Wanted::train_and_validation, train.do_predict, &config, false);
+  setup.data =
+      ready ? std::move(*ready) : load_data(train.data, Wanted::train_and_validation, train.do_predict, &config, false);
   setup.model = load_for(*setup.backend, setup.directory, config, setup.data, train.options.seed);
   const TaskData& data = setup.data;
   log(LogLevel::info, "data: ", data.name, ", ", label_kind_name(data.kind), ", ", data.labels.size(), " labels, ",
       data.train->set.examples.size(), " texts to train on",
       data.validation.empty() ? "" : text(", ", data.validation[0].set.examples.size(), " to measure on"));
-  setup.signal = encode_data(setup.data, *setup.tokenizer, train.data);
+  if (!ready) setup.signal = encode_data(setup.data, *setup.tokenizer, train.data);
   return setup;
 }
 

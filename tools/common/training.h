@@ -1,5 +1,5 @@
-// What train and prune share: the flags of a training, the model with a head for the data, and the run itself with its
-// result files.
+// What all commands that train share: the flags of a training, the model with a head for the data, and the run itself
+// with its result files.
 #pragma once
 
 #include <filesystem>
@@ -40,7 +40,8 @@ struct Setup {
 };
 
 /// Reads tokenizer, data and model; puts a new head on where the model has none that fits the labels of the data.
-Setup prepare_training(TrainFlags& train);
+/// `ready`, where given, is that data, read and tokenized before: it is taken.
+Setup prepare_training(TrainFlags& train, TaskData* ready = nullptr);
 
 /// Trains, evaluates, predicts, writes train_results.json, eval_results.json, all_results.json and predict_results_*.
 /// Returns the exit code; `figures` receives what all_results.json holds.
