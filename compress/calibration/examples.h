@@ -12,6 +12,10 @@ namespace bertx::compress {
 /// At most calibration_samples of the examples, from the front.
 Calibration sample(const Calibration& calibration, const Recipe& recipe);
 
+/// run(first example, batch) for all examples in turn.
+void for_batches(const Model& model, const Calibration& calibration, std::int64_t batch_size,
+                 const std::function<void(std::int64_t first, const Batch&)>& run);
+
 /// What a pass over one batch shows. It lives until the next batch.
 struct Pass {
   const Batch& batch;

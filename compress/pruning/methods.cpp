@@ -24,6 +24,21 @@ std::span<const Row> pruning_methods() {
            "sparsity schedule_begin schedule_end score_learning_rate regularization threshold"},
           nullptr,
           make_soft_movement},
+      Row{{"wanda", "zeros the smallest products of weight and norm of input in each row, at once", "2306.11695",
+           family, Training::optional, true, "sparsity distribution pattern calibration_samples calibration_batch"},
+          wanda_now,
+          make_wanda},
+      Row{{"sparsegpt", "at once, and the weights that stay make good of those that went, layer by layer", "2301.00774",
+           family, Training::optional, true,
+           "sparsity distribution pattern damp block_size calibration_samples calibration_batch"},
+          sparsegpt_now,
+          make_sparsegpt},
+      Row{{"obert", "zeros what the loss misses least by its curvature, and corrects the rest; at once or in training",
+           "2203.07259", family, Training::optional, true,
+           "sparsity scope pattern schedule_begin schedule_end initial_sparsity recomputations damp block_size "
+           "fisher_gradients fisher_memory calibration_samples"},
+          obert_now,
+          make_obert},
   };
   return rows;
 }

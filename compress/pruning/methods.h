@@ -11,4 +11,13 @@ void magnitude_now(Backend& backend, Model& model, const Recipe& recipe, const C
 std::unique_ptr<TrainHook> make_movement(const Recipe& recipe, const Calibration& calibration);
 std::unique_ptr<TrainHook> make_soft_movement(const Recipe& recipe, const Calibration& calibration);
 
+std::unique_ptr<TrainHook> make_wanda(const Recipe& recipe, const Calibration& calibration);
+void wanda_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration);
+
+std::unique_ptr<TrainHook> make_sparsegpt(const Recipe& recipe, const Calibration& calibration);
+void sparsegpt_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration);
+
+std::unique_ptr<TrainHook> make_obert(const Recipe& recipe, const Calibration& calibration);
+void obert_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration);
+
 }  // namespace bertx::compress

@@ -33,9 +33,14 @@ struct Recipe {
   double schedule_end = 0.7;             ///< share of the steps after which the sparsity stays (the mask still moves)
   double initial_sparsity = 0.0;         ///< at schedule_begin
   std::int64_t mask_interval = 10;       ///< steps between two rankings; soft movement compares at every step
-  std::optional<double> score_learning_rate = {};  ///< movement: peak rate of the scores, on the trainer's schedule
-  std::optional<double> regularization = {};       ///< soft movement: λ by hand instead of steering
-  double threshold = 0.1;                          ///< soft movement: final τ
+  std::optional<double> score_learning_rate = {};   ///< movement: peak rate of the scores, on the trainer's schedule
+  std::optional<double> regularization = {};        ///< soft movement: λ by hand instead of steering
+  double threshold = 0.1;                           ///< soft movement: final τ
+  std::optional<double> damp = {};                  ///< sparsegpt: 0.01 of the mean second moment; obert: 1e-7
+  std::optional<std::int64_t> block_size = {};      ///< sparsegpt: 128 columns; obert: 50 weights of the Fisher matrix
+  std::optional<std::int64_t> recomputations = {};  ///< obert: estimates of the Fisher matrix; at once 1, in training 7
+  std::int64_t fisher_gradients = 1024;             ///< obert: of one estimate
+  std::int64_t fisher_memory = 4096;                ///< obert: MiB for what is estimated at a time
   double heads_per_round = 0.1;  ///< heads: share of all heads removed between two estimates of importance
 };
 
