@@ -16,5 +16,6 @@ struct Row {
 
 std::span<const Row> pruning_methods();    ///< pruning/methods.cpp
 std::span<const Row> structure_methods();  ///< structure/methods.cpp
+std::span<const Row> sharing_methods();    ///< sharing/methods.cpp
 
 }  // namespace bertx::compress

@@ -48,6 +48,18 @@ const std::array table{
     // ---- structure --------------------------------------------------------------------------------------------------
     Option{"heads_per_round", &R::heads_per_round, "share of all heads removed between two estimates of importance", 0,
            1, true},
+    // ---- sharing ----------------------------------------------------------------------------------------------------
+    Option{"groups", &R::groups, "groups of layers, each with one set of weights", 1, 1 << 20},
+    Option{"share", &R::share, "what the layers of a group have in common", -none, none, false, false,
+           "all attention ffn"},
+    Option{"tie", &R::tie,
+           "where a group's weights come from: the mean of its layers, layers at equal distances, the lowest layers, "
+           "or new random ones",
+           -none, none, false, false, "average stepwise lower scratch"},
+    Option{"repair_rank", &R::repair_rank,
+           "rank of the difference from the shared weight that each layer keeps; 0: none, biases and LayerNorm are "
+           "shared, too",
+           0, 1 << 20},
 };
 
 struct Bounds {

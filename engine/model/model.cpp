@@ -133,7 +133,10 @@ void Model::drop_gradients() {
 
 void Model::refresh(Backend& backend) {
   for (EncoderLayer& layer : layers) layer.stacked.reset();
-  visit_linears([&](const std::string&, Linear& linear) { linear.weight->refresh(backend); });
+  std::unordered_set<const LinearWeight*> seen;  // layers may share one
+  visit_linears([&](const std::string&, Linear& linear) {
+    if (seen.insert(linear.weight.get()).second) linear.weight->refresh(backend);
+  });
   if (pooler) pooler->weight->refresh(backend);
 }
 

@@ -42,6 +42,13 @@ struct Recipe {
   std::int64_t fisher_gradients = 1024;             ///< obert: of one estimate
   std::int64_t fisher_memory = 4096;                ///< obert: MiB for what is estimated at a time
   double heads_per_round = 0.1;  ///< heads: share of all heads removed between two estimates of importance
+
+  // ---- sharing ----------------------------------------------------------------------------------------------------
+  std::int64_t groups = 1;    ///< of layers that share; layer l of L is in group int(l / L · groups)
+  std::string share = "all";  ///< "all" | "attention" | "ffn": of a layer, with its biases and LayerNorm
+  std::string tie =
+      "average";  ///< "average" | "stepwise" | "lower" layers give a group its weights; "scratch": new ones
+  std::int64_t repair_rank = 0;  ///< of what each layer keeps of W_l − W̄ beside the shared weight; 0: nothing
 };
 
 enum class Training : std::uint8_t { never, optional, always };
