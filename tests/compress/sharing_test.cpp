@@ -1,49 +1,12 @@
-// Layers that share their weights: what is one and what is not, full repair is the model as it was, gradients add up,
-// and storage falls by what is shared.
-#include <gtest/gtest.h>
-
-#include <numeric>
-#include <set>
-
-#include "../model/tiny.h"
-#include "bertx/compress.h"
+// Layers that share their weights: what is one and what is not, full repair is the model as it was, gradients add up.
 #include "bertx/error.h"
-#include "bertx/safetensors.h"
-#include "support.h"
+#include "bertx/sum_weight.h"
+#include "sharing_fixture.h"
 
 namespace bertx::compress {
 namespace {
 
 using test::logits_of;
-
-/// Six layers, so that groups of several sizes exist; `kind` as in test::represent, which knows two.
-Model deep_model(Backend& backend, std::int64_t layers = 6) {
-  Config config = make_config(layers, 12, 3, 10, 23, 16);
-  config.head = HeadKind::sequence_classification;
-  config.labels = {"a", "b", "c"};
-  config.initializer_range = 0.5f;
-  Model model = make_model(backend, config, 3);
-  test::randomise_vectors(backend, model, 4);
-  return model;
-}
-
-Recipe sharing(std::int64_t groups, const std::string& share = "all", const std::string& tie = "average",
-               std::int64_t repair_rank = 0) {
-  return {.method = "share", .groups = groups, .share = share, .tie = tie, .repair_rank = repair_rank};
-}
-
-std::vector<double> numbers(Backend& backend, const LinearWeight& weight) {
-  const Storage dense = make_storage(backend, weight.out(), weight.in(), backend.real());
-  weight.materialize(backend, dense.tensor);
-  return test::values_of(backend, dense.tensor);
-}
-
-double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  EXPECT_EQ(a.size(), b.size());
-  double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
-  return largest;
-}
 
 /// For each layer the first one that it shares with, by what `of` finds in it.
 template <class Of>
@@ -288,89 +251,6 @@ TEST(Sharing, TheTiedGradientIsTheSumOfThoseOfItsUses) {
   }
   const std::string one = "bert.encoder.layer.0.intermediate.dense.weight";
   EXPECT_GT(largest_difference(uses.at(one), got.at(one)), 1e-3) << "one use alone would pass";
-}
-
-// ---- size -----------------------------------------------------------------------------------------------------------
-
-TEST(Sharing, ParametersMomentsMemoryAndFilesFallByWhatIsShared) {
-  const auto backend = make_backend("cpu");
-  EncodedExample example;
-  example.ids = {1, 2, 3, 4}, example.types = {0, 0, 0, 0}, example.label = 1;
-  const std::vector<EncodedExample> examples(3, example);
-  const auto plan = [&](Model& model) { return plan_memory(*backend, model, examples, LabelKind::single_label, {}); };
-  const auto stored = [&](Model& model) {
-    test::TemporaryDirectory directory;
-    save_model(*backend, model, directory.path(), ExportForm::native);
-    const SafetensorsFile file = SafetensorsFile::open(directory / "model.safetensors");
-    std::size_t bytes = 0;
-    for (const TensorEntry& entry : file.entries()) bytes += entry.bytes;
-    return bytes;
-  };
-  Model whole = deep_model(*backend);
-  const TrainMemory before = plan(whole);
-  const std::int64_t attention = 4 * (12 * 12 + 12) + 2 * 12, ffn = 12 * 10 + 10 + 10 * 12 + 12 + 2 * 12;
-  for (const auto& [share, block] :
-       {std::pair<std::string, std::int64_t>{"all", attention + ffn}, {"attention", attention}, {"ffn", ffn}}) {
-    for (const std::int64_t groups : {1, 3}) {
-      Model model = deep_model(*backend);
-      compress_now(*backend, model, sharing(groups, share));
-      const std::int64_t saved = (6 - groups) * block;
-      const auto bytes = static_cast<std::size_t>(4 * saved);
-      EXPECT_EQ(model.parameter_count(), whole.parameter_count() - saved);
-      const TrainMemory after = plan(model);
-      EXPECT_EQ(after.weights, before.weights - bytes);
-      EXPECT_EQ(after.gradients, before.gradients - bytes);
-      EXPECT_EQ(after.moments, before.moments - 2 * bytes);
-      EXPECT_EQ(after.activations, before.activations);
-      EXPECT_EQ(stored(model), stored(whole) - bytes);
-      std::int64_t multiplies = 0, whole_multiplies = 0;
-      model.visit_linears([&](const std::string&, Linear& l) { multiplies += l.weight->multiplies(); });
-      whole.visit_linears([&](const std::string&, Linear& l) { whole_multiplies += l.weight->multiplies(); });
-      EXPECT_EQ(multiplies, whole_multiplies);
-    }
-  }
-}
-
-TEST(Sharing, PreparedWeightsAreShared) {
-  const auto backend = make_backend("cpu");
-  for (const std::int64_t repair_rank : {0, 2}) {
-    Model model = deep_model(*backend);
-    compress_now(*backend, model,
-                 {.method = "magnitude", .sparsity = 0.9});  // dense ones of this size stay as they are
-    compress_now(*backend, model, sharing(2, "all", "average", repair_rank));
-    const Batch batch = test::tiny_batch(model, 5);
-    const std::vector<double> before = logits_of(*backend, model, batch);
-    model.prepare(*backend);
-    std::set<const PreparedWeight*> stacks, products;
-    for (const EncoderLayer& layer : model.layers) {
-      if (layer.stacked) stacks.insert(layer.stacked->weight.get());
-      const LinearWeight* weight = layer.ffn_in.weight.get();
-      if (repair_rank > 0) weight = dynamic_cast<const SumWeight&>(*weight).first().get();
-      products.insert(weight->prepared());
-    }
-    EXPECT_EQ(stacks.size(), repair_rank > 0 ? 0u : 2u);
-    EXPECT_EQ(products.size(), 2u);
-    EXPECT_FALSE(products.contains(nullptr));
-    EXPECT_LT(largest_difference(logits_of(*backend, model, batch), before), 1e-4);
-  }
-}
-
-TEST(Sharing, FilesAndExportsHaveTheLogits) {
-  const auto backend = make_reference_backend();
-  for (const std::int64_t repair_rank : {0, 3}) {
-    Model model = deep_model(*backend);
-    const Batch batch = test::tiny_batch(model, 5);
-    compress_now(*backend, model, sharing(2, "all", "average", repair_rank));
-    const std::vector<double> want = logits_of(*backend, model, batch);
-    for (const ExportForm form : {ExportForm::native, ExportForm::dense}) {
-      test::TemporaryDirectory directory;
-      save_model(*backend, model, directory.path(), form);
-      Model again = load_model(*backend, directory.path());
-      EXPECT_LT(largest_difference(logits_of(*backend, again, batch), want), 1e-5);  // numbers were rounded to F32
-      EXPECT_EQ(again.parameter_count(),
-                form == ExportForm::native ? model.parameter_count() : deep_model(*backend).parameter_count());
-    }
-  }
 }
 
 // ---- what makes no sense --------------------------------------------------------------------------------------------

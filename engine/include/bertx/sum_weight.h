@@ -1,6 +1,8 @@
 // W = A + B: a shared matrix and what one layer adds to it, or a low rank and its sparse remainder.
 #pragma once
 
+#include <algorithm>
+
 #include "bertx/weight.h"
 
 namespace bertx {
@@ -22,9 +24,9 @@ class SumWeight final : public LinearWeight {
   void materialize(Backend& backend, Tensor out_matrix) const override;
   std::size_t derived_bytes() const override { return first_->derived_bytes() + second_->derived_bytes(); }
   std::int64_t multiplies() const override { return first_->multiplies() + second_->multiplies(); }
-  /// Of the parts: what is stored.
+  /// At most; the parts may have more numbers than the matrix.
   std::int64_t nonzeros(Backend& backend) const override {
-    return first_->nonzeros(backend) + second_->nonzeros(backend);
+    return std::min(first_->nonzeros(backend) + second_->nonzeros(backend), out() * in());
   }
   std::string kernel() const override { return first_->kernel() + " + " + second_->kernel(); }
   const std::shared_ptr<LinearWeight>& first() const { return first_; }
