@@ -13,7 +13,8 @@ namespace {
 const std::vector<Row>& table() {
   static const std::vector<Row> rows = [] {
     std::vector<Row> all;
-    for (const std::span<const Row> family : {pruning_methods(), structure_methods(), sharing_methods()}) {
+    for (const std::span<const Row> family :
+         {pruning_methods(), structure_methods(), factorization_methods(), sharing_methods()}) {
       all.insert(all.end(), family.begin(), family.end());
     }
     return all;

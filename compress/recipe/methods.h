@@ -14,8 +14,9 @@ struct Row {
   std::unique_ptr<TrainHook> (*make)(const Recipe&, const Calibration&) = nullptr;  ///< null: `now`, then training
 };
 
-std::span<const Row> pruning_methods();    ///< pruning/methods.cpp
-std::span<const Row> structure_methods();  ///< structure/methods.cpp
-std::span<const Row> sharing_methods();    ///< sharing/methods.cpp
+std::span<const Row> pruning_methods();        ///< pruning/methods.cpp
+std::span<const Row> structure_methods();      ///< structure/methods.cpp
+std::span<const Row> factorization_methods();  ///< factorization/methods.cpp
+std::span<const Row> sharing_methods();        ///< sharing/methods.cpp
 
 }  // namespace bertx::compress

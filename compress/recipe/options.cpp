@@ -48,6 +48,12 @@ const std::array table{
     // ---- structure --------------------------------------------------------------------------------------------------
     Option{"heads_per_round", &R::heads_per_round, "share of all heads removed between two estimates of importance", 0,
            1, true},
+    // ---- Tucker over all matrices -----------------------------------------------------------------------------------
+    Option{"tucker_rank", &R::tucker_rank, "rank of the factors that all matrices share; half of the hidden size", 1,
+           1 << 20},
+    Option{"tucker_cores", &R::tucker_cores, "cores that all matrices are mixed from; half of the D x D slices", 1,
+           1 << 20},
+    Option{"alternations", &R::alternations, "turns in which each factor is solved for the others", 0, 1 << 20},
     // ---- sharing ----------------------------------------------------------------------------------------------------
     Option{"groups", &R::groups, "groups of layers, each with one set of weights", 1, 1 << 20},
     Option{"share", &R::share, "what the layers of a group have in common", -none, none, false, false,

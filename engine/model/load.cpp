@@ -8,6 +8,7 @@
 #include "bertx/files.h"
 #include "bertx/safetensors.h"
 #include "bertx/sum_weight.h"
+#include "bertx/tucker_weight.h"
 #include "model/build.h"
 #include "model/csr_file.h"
 #include "weights/host_copy.h"
@@ -37,6 +38,7 @@ class FileSource final : public ParameterSource {
       : backend_(backend),
         files_(WeightFiles::open(directory)),
         random_(backend, config.initializer_range, seed),
+        hidden_(config.hidden),
         new_head_(new_head),
         report_(report) {
     for (const TensorEntry* entry : files_.entries()) names_.insert(without_prefix(entry->name));
@@ -67,6 +69,7 @@ class FileSource final : public ParameterSource {
       if (has(name + ".first")) {
         return std::make_shared<SumWeight>(weight(name + ".first", out, in), weight(name + ".second", out, in));
       }
+      if (has(name + ".mix")) return tucker(name, out, in);
       auto w = parameter(name, out, in, Initial::normal);
       if (const TensorEntry* mask = find(name + ".mask")) return masked(name, std::move(w), *mask);
       return std::make_shared<DenseWeight>(std::move(w));
@@ -189,12 +192,21 @@ class FileSource final : public ParameterSource {
 
   // F32 on a backend that reads host memory stays where it is, in the mapped file.
   std::shared_ptr<Parameter> read(const TensorEntry& entry, std::int64_t rows, std::int64_t cols, bool decay) {
-    expect_shape(entry, cols == 1 && entry.shape.size() == 1   ? std::vector{rows}
-                        : rows == 1 && entry.shape.size() == 1 ? std::vector{cols}
-                                                               : std::vector{rows, cols});
+    auto parameter = read(entry,
+                          cols == 1 && entry.shape.size() == 1   ? std::vector{rows}
+                          : rows == 1 && entry.shape.size() == 1 ? std::vector{cols}
+                                                                 : std::vector{rows, cols},
+                          rows, cols);
+    parameter->decay = decay;
+    return parameter;
+  }
+
+  // The same of a tensor that is a matrix [rows, cols] here and of another shape in the file.
+  std::shared_ptr<Parameter> read(const TensorEntry& entry, const std::vector<std::int64_t>& shape, std::int64_t rows,
+                                  std::int64_t cols) {
+    expect_shape(entry, shape);
     const DType type = float_type(entry);
     auto parameter = std::make_shared<Parameter>();
-    parameter->decay = decay;
     const Tensor host = view(entry.data, rows, cols, type);
     if (backend_.host_memory() && type == backend_.real() && host.size() > 0) {
       parameter->value = {files_.keep_alive(), host};
@@ -237,6 +249,27 @@ class FileSource final : public ParameterSource {
     return std::make_shared<LowRankWeight>(weight(name + ".u", out, rank), weight(name + ".v", rank, in));
   }
 
+  std::shared_ptr<LinearWeight> tucker(const std::string& name, std::int64_t out, std::int64_t in) {
+    const auto refuse = [&](const auto&... what) {
+      fail(ErrorKind::bad_input, files_.files().front().path().string(), ": tensor ", name, ": ", what...);
+    };
+    if (out % hidden_ != 0 || in % hidden_ != 0) {
+      refuse("found cores for a matrix [", out, ", ", in, "], expected multiples of the hidden size ", hidden_);
+    }
+    const TensorEntry* entry = find(target(name + ".cores"));
+    if (!entry || entry->shape.size() != 3) {
+      refuse("found cores of shape ", entry ? entry->shape_text() : "nothing", ", expected three dimensions");
+    }
+    const std::int64_t cores = entry->shape[0], left = entry->shape[1], right = entry->shape[2];
+    const std::int64_t rows = out / hidden_, columns = in / hidden_;
+    TuckerBasis basis{weight(name + ".left", hidden_, left), weight(name + ".right", right, hidden_),
+                      shared(parameters_, name + ".cores", [&](const std::string&) {
+                        return read(*entry, {cores, left, right}, cores, left * right);
+                      })};
+    return std::make_shared<TuckerWeight>(
+        std::move(basis), parameter(name + ".mix", rows * columns, cores, Initial::normal), rows, columns);
+  }
+
   std::shared_ptr<LinearWeight> masked(const std::string& name, std::shared_ptr<Parameter> w, const TensorEntry& mask) {
     const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
     expect_shape(mask, {out, in});
@@ -264,6 +297,7 @@ class FileSource final : public ParameterSource {
   Backend& backend_;
   WeightFiles files_;
   RandomSource random_;
+  std::int64_t hidden_;
   bool new_head_;
   int level_ = 0;
   LoadReport& report_;

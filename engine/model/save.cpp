@@ -7,6 +7,7 @@
 #include "bertx/error.h"
 #include "bertx/model.h"
 #include "bertx/safetensors.h"
+#include "bertx/tucker_weight.h"
 #include "model/csr_file.h"
 #include "weights/parts.h"
 
@@ -80,6 +81,13 @@ void add_csr(Collector& out, Backend& backend, const std::string& path, CsrWeigh
   out.add(path + ".values", weight.values().tensor(), {pattern.nnz});
 }
 
+void add_cores(Collector& out, const std::string& path, const TuckerWeight& weight) {
+  const Tensor mix = weight.mix()->tensor(), cores = weight.basis().cores->tensor();
+  out.add(path + ".mix", mix, {mix.rows, mix.cols});
+  if (!out.first_time(weight.basis().cores.get(), path + ".cores")) return;
+  out.add(path + ".cores", cores, {cores.rows, weight.basis().left->in(), weight.basis().right->out()});
+}
+
 // Every kind of weight in its own form; what several layers share, whole or as a part, once.
 void add_weight(Collector& out, Backend& backend, const std::string& path, LinearWeight& weight) {
   if (!out.first_time(&weight, path)) return;
@@ -87,6 +95,7 @@ void add_weight(Collector& out, Backend& backend, const std::string& path, Linea
     add_csr(out, backend, path, *csr);
   } else if (const std::vector<WeightPart> parts = parts_of(weight); !parts.empty()) {
     for (const WeightPart& part : parts) add_weight(out, backend, path + std::string(part.suffix), *part.weight);
+    if (const auto* tucker = dynamic_cast<const TuckerWeight*>(&weight)) add_cores(out, path, *tucker);
   } else {
     weight.visit(path, [&](const std::string& name, Parameter& p) {
       out.add(name, p.tensor(), {p.tensor().rows, p.tensor().cols});

@@ -46,8 +46,8 @@ std::size_t weight_bytes(Backend& backend, Model& model) {
   std::unordered_set<const LinearWeight*> seen;  // layers may share one, whole or as a part
   model.visit_linears([&](const std::string&, Linear& linear) {
     linear.weight->prepare_training(backend);
-    visit_leaves(*linear.weight, [&](LinearWeight& leaf) {
-      if (seen.insert(&leaf).second) bytes += leaf.derived_bytes();
+    visit_parts(*linear.weight, [&](LinearWeight& part, std::size_t derived_bytes) {
+      if (seen.insert(&part).second) bytes += derived_bytes;
     });
   });
   return bytes;

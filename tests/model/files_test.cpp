@@ -66,14 +66,14 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
   const std::vector<double> got = logits_of(*backend, again, batch), want = logits_of(*backend, model, batch);
   // Low ranks and sums are multiplied out and rounded to F32; all else is exact but for the order of sums over added
   // zeros.
-  const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum");
+  const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum") || GetParam() == "tucker";
   const double accepted = rounded ? 1e-5 : 1e-13;
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], accepted);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
                          testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "sum", "shared",
-                                         "shared_sum", "no_heads", "few_heads", "few_neurons"),
+                                         "shared_sum", "no_heads", "few_heads", "few_neurons", "tucker"),
                          [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
@@ -271,6 +271,18 @@ TEST_F(BadModelFiles, AliasesThatFitNoShapeOrGoInACircle) {
   expect_words(with_alias("sum", query + ".first", query), {"model.safetensors", "levels"});
   expect_words(with_alias("low_rank", query + ".v", query), {"model.safetensors", "levels"});
   expect_words(with_alias("dense", query + ".first.first", query), {"model.safetensors", "is missing"});
+}
+
+TEST_F(BadModelFiles, TuckerPartsThatDoNotFitTogether) {
+  const auto reshaped = [&](const char* end, const std::vector<std::int64_t>& shape) {
+    return loading("tucker", [&](TensorToWrite& t) {
+      if (t.name.ends_with("0.attention.self.query.weight" + std::string(end))) t.shape = shape;
+    });
+  };
+  expect_words(reshaped(".cores", {2, 12}), {"model.safetensors", "query.weight", "[2, 12]", "three dimensions"});
+  expect_words(reshaped(".cores", {2, 3, 4}), {"model.safetensors", "query.weight.", "found shape"});
+  expect_words(reshaped(".mix", {2, 1}), {"model.safetensors", "query.weight.mix", "[2, 1]", "[1, 2]"});
+  expect_words(reshaped(".left", {4, 12}), {"model.safetensors", "query.weight.left", "[4, 12]", "[12, 4]"});
 }
 
 TEST_F(BadModelFiles, IntegersWhereFloatsBelong) {

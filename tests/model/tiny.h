@@ -7,6 +7,7 @@
 
 #include "bertx/model.h"
 #include "bertx/sum_weight.h"
+#include "bertx/tucker_weight.h"
 #include "support.h"
 
 namespace bertx::test {
@@ -95,7 +96,7 @@ inline std::vector<double> logits_of(Backend& backend, const Model& model, const
 /// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; sum (dense
 /// and csr); shared (layer 1 uses layer 0's weights), shared_sum (maps of one shape have one csr weight, and each a low
 /// rank of its own beside it); no_heads and few_heads (layer 0 has none, layer 1 has one); few_neurons (layer 0 has
-/// none, layer 1 has four).
+/// none, layer 1 has four); tucker (twice as many neurons as features).
 inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
   RandomSource random(seed);
   const auto dense = [&](std::int64_t rows, std::int64_t cols) {
@@ -124,6 +125,19 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
       }
       layer.attention_output.weight = std::make_shared<DenseWeight>(dense(model.config.hidden, width));
       layer.shape.heads = model.config.layers[l].heads = heads;
+    }
+  } else if (kind == "tucker") {
+    const std::int64_t hidden = model.config.hidden, cores = 2, left = 4, right = 3;
+    const TuckerBasis basis{std::make_shared<DenseWeight>(dense(hidden, left)),
+                            std::make_shared<DenseWeight>(dense(right, hidden)), dense(cores, left * right)};
+    model.config.ffn = 2 * hidden;  // two slices
+    for (std::size_t l = 0; l < model.layers.size(); ++l) {
+      EncoderLayer& layer = model.layers[l];
+      for (Linear* square : {&layer.query, &layer.key, &layer.value, &layer.attention_output})
+        square->weight = std::make_shared<TuckerWeight>(basis, dense(1, cores), 1, 1);
+      layer.ffn_in = {std::make_shared<TuckerWeight>(basis, dense(2, cores), 2, 1), dense(2 * hidden, 1)};
+      layer.ffn_out.weight = std::make_shared<TuckerWeight>(basis, dense(2, cores), 1, 2);
+      layer.shape.ffn = model.config.layers[l].ffn = 2 * hidden;
     }
   } else if (kind == "few_neurons") {
     for (std::size_t l = 0; l < 2; ++l) {

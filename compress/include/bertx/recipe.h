@@ -43,6 +43,11 @@ struct Recipe {
   std::int64_t fisher_memory = 4096;                ///< obert: MiB for what is estimated at a time
   double heads_per_round = 0.1;  ///< heads: share of all heads removed between two estimates of importance
 
+  // ---- Tucker over all matrices -----------------------------------------------------------------------------------
+  std::optional<std::int64_t> tucker_rank = {};   ///< of U and V; half of the hidden size
+  std::optional<std::int64_t> tucker_cores = {};  ///< half of the slices
+  std::int64_t alternations = 5;                  ///< turns of U, V and P after the first decomposition
+
   // ---- sharing ----------------------------------------------------------------------------------------------------
   std::int64_t groups = 1;    ///< of layers that share; layer l of L is in group int(l / L · groups)
   std::string share = "all";  ///< "all" | "attention" | "ffn": of a layer, with its biases and LayerNorm
