@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "bertx/error.h"
 #include "calibration/layer_by_layer.h"
 #include "weights/host_copy.h"
 
@@ -69,8 +70,13 @@ void prune_by_inputs(Backend& backend, Model& model, const Recipe& recipe, const
   // While inputs are shown the maps hold other weights.
   std::unordered_map<const Linear*, MaskedWeight*> weight_of;
   std::int64_t maps = 0;
-  model.visit_linears([&](const std::string&, Linear& linear) {
-    weight_of[&linear] = static_cast<MaskedWeight*>(linear.weight.get());
+  model.visit_linears([&](const std::string& path, Linear& linear) {
+    auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
+    if (!masked) {
+      fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(),
+           ", expected dense or csr to prune by what comes in");
+    }
+    weight_of[&linear] = masked;
     ++maps;
   });
   InputMeter meter(backend, measure);

@@ -4,6 +4,7 @@
 #include <deque>
 #include <unordered_map>
 
+#include "bertx/error.h"
 #include "calibration/examples.h"
 #include "pruning/fisher.h"
 #include "weights/host_copy.h"
@@ -70,9 +71,12 @@ class DenseForGradients {
       p.grad = {};
     });
     std::unordered_map<const LinearWeight*, std::shared_ptr<LinearWeight>> made;
-    model.visit_linears([&](const std::string&, Linear& linear) {
+    model.visit_linears([&](const std::string& path, Linear& linear) {
       auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
-      if (!masked) return;
+      if (!masked) {
+        fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(),
+             ", expected dense or csr to prune by curvature");
+      }
       std::shared_ptr<LinearWeight>& dense = made[masked];
       if (!dense) {
         auto w = std::make_shared<Parameter>();

@@ -51,7 +51,8 @@ std::vector<std::string> compare_options(const nlohmann::json& saved, const Trai
   std::vector<std::string> warnings;
   for (const char* key :
        {"learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "adam_bias_correction", "weight_decay",
-        "max_grad_norm", "num_train_epochs", "max_steps", "warmup_steps", "warmup_ratio", "lr_scheduler_type"}) {
+        "max_grad_norm", "num_train_epochs", "max_steps", "warmup_steps", "warmup_ratio", "lr_scheduler_type",
+        "sawtooth_epochs", "sawtooth_floor"}) {
     if (differs(key)) {
       warnings.push_back(text(key, " was ", found(key), " in ", where, " and is ", now[key].dump(), " from here on"));
     }
@@ -92,6 +93,8 @@ nlohmann::json options_to_json(const TrainOptions& o) {
           {"warmup_steps", o.warmup_steps},
           {"warmup_ratio", o.warmup_ratio},
           {"lr_scheduler_type", schedule_name(o.lr_scheduler_type)},
+          {"sawtooth_epochs", o.sawtooth_epochs},
+          {"sawtooth_floor", o.sawtooth_floor},
           {"per_device_train_batch_size", o.per_device_train_batch_size},
           {"per_device_eval_batch_size", o.per_device_eval_batch_size},
           {"gradient_accumulation_steps", o.gradient_accumulation_steps},

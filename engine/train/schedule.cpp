@@ -13,7 +13,8 @@ constexpr double kMostSteps = 1e15;  // beyond it a step is no longer an exact d
 
 }  // namespace
 
-double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup_steps, std::int64_t total_steps) {
+double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup_steps, std::int64_t total_steps,
+                       std::int64_t sawtooth_steps, double floor) {
   const auto ratio = [](std::int64_t part, std::int64_t whole) {
     return static_cast<double>(part) / static_cast<double>(std::max<std::int64_t>(1, whole));
   };
@@ -24,6 +25,11 @@ double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup
     case Schedule::cosine:
       return std::max(
           0.0, 0.5 * (1.0 + std::cos(std::numbers::pi * ratio(step - warmup_steps, total_steps - warmup_steps))));
+    case Schedule::sawtooth: {
+      const std::int64_t first = total_steps % sawtooth_steps;  // the length of the shorter tooth
+      const double fallen = step < first ? ratio(step, first) : ratio((step - first) % sawtooth_steps, sawtooth_steps);
+      return 1.0 - (1.0 - floor) * fallen;
+    }
   }
   return 0.0;
 }
@@ -33,13 +39,14 @@ std::string_view schedule_name(Schedule schedule) {
     case Schedule::linear: return "linear";
     case Schedule::constant: return "constant";
     case Schedule::cosine: return "cosine";
+    case Schedule::sawtooth: return "sawtooth";
   }
   return "";
 }
 
 std::optional<Schedule> find_schedule(std::string_view name) {
   if (name == "constant_with_warmup") return Schedule::constant;
-  for (const Schedule schedule : {Schedule::linear, Schedule::constant, Schedule::cosine}) {
+  for (const Schedule schedule : {Schedule::linear, Schedule::constant, Schedule::cosine, Schedule::sawtooth}) {
     if (name == schedule_name(schedule)) return schedule;
   }
   return std::nullopt;
@@ -64,6 +71,8 @@ TrainPlan plan_training(const TrainOptions& options, std::int64_t examples) {
       options.warmup_steps > 0
           ? options.warmup_steps
           : static_cast<std::int64_t>(std::ceil(options.warmup_ratio * static_cast<double>(plan.total_steps)));
+  plan.sawtooth_steps = static_cast<std::int64_t>(
+      std::clamp(std::round(options.sawtooth_epochs * static_cast<double>(plan.steps_per_epoch)), 1.0, kMostSteps));
   return plan;
 }
 
@@ -84,6 +93,9 @@ void check_options(const TrainOptions& options) {
   number("weight_decay", options.weight_decay, options.weight_decay >= 0, "a finite number, 0 or more");
   number("max_grad_norm", options.max_grad_norm, options.max_grad_norm >= 0, "a finite number, 0 or more");
   number("warmup_ratio", options.warmup_ratio, options.warmup_ratio >= 0 && options.warmup_ratio <= 1, "0 to 1");
+  number("sawtooth_epochs", options.sawtooth_epochs, options.sawtooth_epochs > 0, "a finite number above 0");
+  number("sawtooth_floor", options.sawtooth_floor, options.sawtooth_floor >= 0 && options.sawtooth_floor <= 1,
+         "0 to 1");
   if (options.max_steps <= 0) {
     number("num_train_epochs", options.num_train_epochs, options.num_train_epochs > 0, "a finite number above 0");
   }

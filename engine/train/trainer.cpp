@@ -178,8 +178,9 @@ void Trainer::update() {
     return collate(data_.train, std::span(order_).subspan(begin, count), data_.kind, output_count(model_));
   };
   const auto begin = std::chrono::steady_clock::now();
-  run_.at.learning_rate = options_.learning_rate * schedule_factor(options_.lr_scheduler_type, run_.at.step,
-                                                                   plan_.warmup_steps, plan_.total_steps);
+  run_.at.learning_rate =
+      options_.learning_rate * schedule_factor(options_.lr_scheduler_type, run_.at.step, plan_.warmup_steps,
+                                               plan_.total_steps, plan_.sawtooth_steps, options_.sawtooth_floor);
   last_ = step_->run(run_.at, last - first, batch, hook_);
   training_seconds_ += seconds_since(begin);
 

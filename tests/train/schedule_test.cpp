@@ -28,8 +28,18 @@ TEST(Schedule, CosineIsHalfAWave) {
   EXPECT_NEAR(schedule_factor(Schedule::cosine, 12, 4, 12), 0.0, 1e-15);
 }
 
+TEST(Schedule, SawtoothFallsAndJumpsBackUntilTheEnd) {
+  // 11 steps in teeth of 4: one of 3, then two whole ones.
+  const double expected[] = {1, 0.7, 0.4, 1, 0.775, 0.55, 0.325, 1, 0.775, 0.55, 0.325};
+  for (std::int64_t step = 0; step < 11; ++step) {
+    EXPECT_NEAR(schedule_factor(Schedule::sawtooth, step, 0, 11, 4, 0.1), expected[step], 1e-15) << step;
+  }
+  EXPECT_DOUBLE_EQ(schedule_factor(Schedule::sawtooth, 1, 2, 11, 4, 0.1), 0.5);  // warm-up goes first
+  EXPECT_DOUBLE_EQ(schedule_factor(Schedule::sawtooth, 5, 0, 10, 100, 0.0), 0.5);  // one tooth, longer than training
+}
+
 TEST(Schedule, Names) {
-  for (const Schedule schedule : {Schedule::linear, Schedule::constant, Schedule::cosine}) {
+  for (const Schedule schedule : {Schedule::linear, Schedule::constant, Schedule::cosine, Schedule::sawtooth}) {
     EXPECT_EQ(find_schedule(schedule_name(schedule)), schedule);
   }
   EXPECT_EQ(find_schedule("constant_with_warmup"), Schedule::constant);
@@ -45,6 +55,7 @@ TEST(Plan, CountsAsTransformersDoes) {
   EXPECT_EQ(plan.steps_per_epoch, 5);
   EXPECT_EQ(plan.total_steps, 15);
   EXPECT_EQ(plan.warmup_steps, 2);
+  EXPECT_EQ(plan.sawtooth_steps, 20);  // 4 epochs
   options.num_train_epochs = 0.5;
   EXPECT_EQ(plan_training(options, 100).total_steps, 3);
   options.max_steps = 7;
@@ -70,6 +81,8 @@ TEST(Options, BadOnesAreNamed) {
   refused("gradient_accumulation_steps", [](TrainOptions& o) { o.gradient_accumulation_steps = 0; });
   refused("num_train_epochs", [](TrainOptions& o) { o.num_train_epochs = -1; });
   refused("warmup_ratio", [](TrainOptions& o) { o.warmup_ratio = 1.5; });
+  refused("sawtooth_epochs", [](TrainOptions& o) { o.sawtooth_epochs = 0; });
+  refused("sawtooth_floor", [](TrainOptions& o) { o.sawtooth_floor = 1.1; });
   refused("adam_beta2", [](TrainOptions& o) { o.adam_beta2 = 1; });
   refused("output_dir", [](TrainOptions& o) { o.save_steps = 5; });
   refused("eval_strategy", [](TrainOptions& o) { o.load_best_model_at_end = true; });

@@ -25,7 +25,7 @@
 
 namespace bertx {
 
-enum class Schedule : std::uint8_t { linear, constant, cosine };
+enum class Schedule : std::uint8_t { linear, constant, cosine, sawtooth };
 enum class Evaluate : std::uint8_t { no, steps, epoch };
 
 /// Names and defaults are those of transformers' TrainingArguments.
@@ -38,6 +38,8 @@ struct TrainOptions {
   std::int64_t warmup_steps = 0;
   double warmup_ratio = 0.0;  ///< counts where warmup_steps is 0
   Schedule lr_scheduler_type = Schedule::linear;
+  double sawtooth_epochs = 4.0;  ///< sawtooth: from one peak to the next
+  double sawtooth_floor = 0.1;   ///< sawtooth: share of the peak that a tooth falls to
   bool adam_bias_correction = true;
   std::int64_t per_device_train_batch_size = 8, per_device_eval_batch_size = 8, gradient_accumulation_steps = 1;
   bool freeze_embeddings = false;
@@ -67,6 +69,7 @@ void check_options(const TrainOptions& options);
 /// How many updates `options` make of `examples`; for `--dry_run` and hooks that plan ahead.
 struct TrainPlan {
   std::int64_t batches_per_epoch = 0, steps_per_epoch = 0, total_steps = 0, warmup_steps = 0;
+  std::int64_t sawtooth_steps = 0;  ///< from one peak to the next
 };
 TrainPlan plan_training(const TrainOptions& options, std::int64_t examples);
 
@@ -82,10 +85,13 @@ TrainMemory plan_memory(Backend& backend, Model& model, std::span<const EncodedE
                         const TrainOptions& options);
 
 /// What the learning rate of update `step` (from 0) is multiplied with; as transformers.get_scheduler of linear,
-/// constant_with_warmup and cosine.
-double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup_steps, std::int64_t total_steps);
+/// constant_with_warmup and cosine. sawtooth falls from 1 to `floor` along a line and jumps back every `sawtooth_steps`;
+/// teeth end where training ends, so the first is a shorter one where they do not fill it (Kurtic et al. 2022,
+/// 2203.07259: a jump after every pruning step).
+double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup_steps, std::int64_t total_steps,
+                       std::int64_t sawtooth_steps = 1, double floor = 0.0);
 std::string_view schedule_name(Schedule schedule);
-/// "linear", "constant" (or "constant_with_warmup"), "cosine"; empty for others.
+/// "linear", "constant" (or "constant_with_warmup"), "cosine", "sawtooth"; empty for others.
 std::optional<Schedule> find_schedule(std::string_view name);
 
 /// Where training stands; handed to hooks.
