@@ -34,7 +34,8 @@ install_packages() {
     die "apt-get could not install: $missing"
 }
 
-BUILD_PACKAGES="g++ cmake ninja-build pkg-config libdnnl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev libeigen3-dev"
+# libdnnl-dev 2.6 asks for OpenCL when CMake finds it, but Debian's package does not bring it.
+BUILD_PACKAGES="g++ cmake ninja-build pkg-config libdnnl-dev ocl-icd-opencl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev libeigen3-dev"
 TEST_PACKAGES="libgtest-dev python3-numpy"
 
 # A generator for a directory that has none yet; one that has keeps its own.

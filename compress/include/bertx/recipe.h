@@ -41,7 +41,32 @@ struct Recipe {
   std::optional<std::int64_t> recomputations = {};  ///< obert: estimates of the Fisher matrix; at once 1, in training 7
   std::int64_t fisher_gradients = 1024;             ///< obert: of one estimate
   std::int64_t fisher_memory = 4096;                ///< obert: MiB for what is estimated at a time
-  double heads_per_round = 0.1;  ///< heads: share of all heads removed between two estimates of importance
+  std::int64_t rounds = 4;                          ///< iterative magnitude: prunings, evenly over the training
+  double rewind = 0.0;  ///< iterative magnitude: share of a round whose weights are gone back to
+  std::int64_t block_height = 32, block_width = 32;  ///< block movement: weights of attention that share a score
+
+  // ---- structure: heads, neurons, layers --------------------------------------------------------------------------
+  std::string importance = "auto";          ///< of heads and neurons; auto: as the method's paper
+  double heads_per_round = 0.1;             ///< heads: share of all heads removed between two estimates of importance
+  double neurons_per_round = 0.1;           ///< neurons: the same
+  std::optional<double> metric_floor = {};  ///< heads, neurons: removal ends before the task's metric falls below it
+  double budget = 0.5;                      ///< mask_search: share of the encoder's cost that is left
+  std::string budget_of = "multiplies";     ///< mask_search: "multiplies" | "latency"
+  bool rescale = true;                      ///< mask_search: what stays makes good of what went, by least squares
+  std::string which = "top";                ///< layers: "top" | "bottom" | "alternate" | "symmetric" | "contribution"
+  std::optional<std::int64_t> drop = {};    ///< layers: how many; half of them
+  std::optional<double> cosine = {};        ///< layers, contribution: those of a larger cosine(input, output) go
+  std::string keep_layers = {};             ///< layers: "0,2,4": these stay, whatever `which` says
+
+  // ---- factorization: each matrix by itself -----------------------------------------------------------------------
+  std::optional<std::int64_t> rank = {};  ///< of every matrix; embedding: of the word embeddings, 128
+  std::string rank_by = "ratio";          ///< without a rank: "ratio" | "energy" | "error" | "time"
+  double ratio = 0.5;                     ///< of the multiplies of the whole matrix that are left
+  double energy = 0.9;                    ///< share of the spectrum's squares that is kept
+  double error = 0.1;                     ///< relative error of what comes out (svd: of the matrix) that is allowed
+  double speed_up = 1.5;                  ///< time: of each product, measured
+  bool allow_slower = false;              ///< factors of more multiplies than the matrix has
+  double remainder_sparsity = 0.95;       ///< low_rank_sparse: zeros of the sparse part beside the factors
 
   // ---- Tucker over all matrices -----------------------------------------------------------------------------------
   std::optional<std::int64_t> tucker_rank = {};   ///< of U and V; half of the hidden size
