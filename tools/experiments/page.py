@@ -1,0 +1,184 @@
+"""From the results of the runs to results.md and its drawings: tables, orderings that are expected, what holds."""
+import json
+import pathlib
+import statistics
+
+import cases
+import drawing
+
+
+def plain(command):
+    """A command without what says nothing about its result: places, and how many runs shared the machine."""
+    names = [part for part in command[1:] if part not in ("--overwrite_output_dir",)]
+    return [pathlib.Path(part).name if part.startswith("/") else part for part in names]
+
+
+def own_rows(rows):
+    """Of `bertx bench MODEL --json`: the model as it is; what it would take as dense stands beside a sparse one."""
+    found = {}
+    for row in rows:
+        if row["tokens"] not in found or not row["dense"]:
+            found[row["tokens"]] = row
+    return list(found.values())
+
+
+class Results:
+    """What the runs of one task have found."""
+
+    def __init__(self, place, task, seeds):
+        self.task, self.seeds = task, seeds
+        self.runs = {}
+        for case in cases.CASES:
+            for seed in seeds:
+                file = place / task.name / case.name / str(seed) / "result.json"
+                if file.is_file():
+                    self.runs.setdefault(case.name, {})[seed] = json.loads(file.read_text())
+        file = place / task.name / "latency.json"
+        self.latency = json.loads(file.read_text()) if file.is_file() else {}
+
+    def metrics(self, case):
+        return [100 * run["figures"]["eval_" + self.task.metric] for run in self.runs.get(case, {}).values()]
+
+    def metric(self, case):
+        found = self.metrics(case)
+        return statistics.mean(found) if found else None
+
+    def figure(self, case, name):
+        """Of the first seed."""
+        runs = self.runs.get(case, {})
+        return next(iter(runs.values()))["figures"].get("compression_" + name) if runs else None
+
+    def milliseconds(self, case, tokens):
+        times = self.latency.get(case, {}).get(str(tokens))
+        return min(t[0] for t in times) if times else None
+
+    def speed_up(self, case, tokens):
+        dense, own = self.milliseconds("dense", tokens), self.milliseconds(case, tokens)
+        return dense / own if dense and own else None
+
+    def zeros(self, case):
+        return 100 * (self.figure(case, "sparsity") or 0.0)
+
+
+def number(x, digits, unit=""):
+    return "" if x is None else f"{x:.{digits}f}{unit}"
+
+
+def spread(values):
+    if len(values) < 2:
+        return number(values[0], 1) if values else ""
+    return f"{statistics.mean(values):.1f} ({min(values):.1f} – {max(values):.1f})"
+
+
+def table(results, group, tokens):
+    lines = []
+    for case in [c for c in cases.CASES if c.group == group and c.name in results.runs]:
+        size = results.figure(case.name, "bytes_after")
+        before, after = results.figure(case.name, "multiplies_before"), results.figure(case.name, "multiplies_after")
+        cells = [case.title, number(results.zeros(case.name), 1), spread(results.metrics(case.name)), str(len(results.metrics(case.name))),
+                 number(size / 2**20 if size else None, 1), number(100 * after / before if before else None, 0),
+                 *(number(results.speed_up(case.name, t), 2) for t in tokens)]
+        lines.append("| " + " | ".join(cells) + " |")
+    if not lines:
+        return ""
+    head = ["method", "zeros %", results.task.metric + " %", "seeds", "file MiB", "multiplies %", *(f"speed-up, {t} tokens" for t in tokens)]
+    return "\n".join([f"### {cases.GROUPS[group]}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, ""])
+
+
+# ---- what is expected ------------------------------------------------------------------------------------------------
+
+def claims(r):
+    """(what is expected, the figures, whether it holds) for all whose runs are there."""
+    found = []
+
+    def say(text, holds, *names):
+        figures = [(name, r.metric(name)) for name in names]
+        if any(value is None for _, value in figures):
+            return
+        values = [value for _, value in figures]
+        found.append((text, ", ".join(f"{name} {value:.1f}" for name, value in figures), holds(*values)))
+
+    if r.task.name == "snippets":
+        say("gradual magnitude to 90 %: at least 79.5 %", lambda a: a >= 79.5, "magnitude-90")
+        say("hard movement to 90 %: at least 78.5 %", lambda a: a >= 78.5, "movement-90")
+    say("soft movement above gradual magnitude and hard movement at 90 %", lambda s, m, h: s > m and s > h, "soft-movement-90", "magnitude-90", "movement-90")
+    say("the optimal BERT surgeon above gradual magnitude and hard movement at 90 %", lambda s, m, h: s > m and s > h, "obert-90", "magnitude-90", "movement-90")
+    say("gradual magnitude better with a teacher", lambda a, b: a > b, "magnitude-90-teacher", "magnitude-90")
+    say("the optimal BERT surgeon better with a teacher", lambda a, b: a > b, "obert-90-teacher", "obert-90")
+    best = max((c.name for c in cases.CASES if c.group == "zeros" and r.metric(c.name) is not None and r.zeros(c.name) > 89.4),
+               key=lambda name: r.metric(name), default=None)
+    if best:
+        say("the best at 90 % within 3 points of dense", lambda d, b: d - b <= 3, "dense", best)
+    say("50 % zeros, trained: no loss (more than a standard error, 0.8)", lambda d, m: d - m <= 0.8, "dense", "magnitude-50")
+    say("hard movement above magnitude at 90 % zeros", lambda h, m: h > m, "movement-90", "magnitude-90")
+    say("everything above random zeros at 90 %", lambda r_, m: m > r_, "random-90", "magnitude-90")
+    say("at once, 70 %: second order above magnitude", lambda o, s, m: o > m and s > m, "obert-70-once", "sparsegpt-70-once", "magnitude-70-once")
+    say("at once, 70 %: repeating the estimate helps", lambda a, b: a > b, "obert-8-70-once", "obert-70-once")
+    say("at once, 90 %: repeating the estimate helps", lambda a, b: a > b, "obert-8-90-once", "obert-90-once")
+    say("2:4 at once: SparseGPT above magnitude", lambda s, m: s > m, "sparsegpt-2-4-once", "magnitude-2-4-once")
+    say("dropping the top layers beats dropping the bottom ones", lambda t, b: t > b, "layers-top", "layers-bottom")
+    say("heads by importance above heads at random", lambda i, r_: i > r_, "heads-50-once", "heads-50-random-once")
+    say("neurons by Taylor score above neurons at random", lambda i, r_: i > r_, "neurons-50-once", "neurons-50-random-once")
+    say("mask search: rescaling helps", lambda a, b: a >= b, "mask-search-50", "mask-search-50-plain")
+    say("factors at once: DRONE above SVD", lambda d, s: d > s, "drone-once", "svd-once")
+    say("sharing: a repair of low rank helps", lambda a, b: a > b, "share-3-repair", "share-3")
+    return found
+
+
+def claims_table(results):
+    rows = claims(results)
+    if not rows:
+        return ""
+    lines = [f"| {text} | {figures} | {'yes' if holds else '**no**'} |" for text, figures, holds in rows]
+    return "\n".join(["### What is expected, and whether it holds", "", "| expected | found | holds |", "|---|---|---|", *lines, ""])
+
+
+# ---- drawings --------------------------------------------------------------------------------------------------------
+
+def drawings(results, tokens):
+    """file name -> SVG"""
+    zeros = {}
+    for case in cases.CASES:
+        if results.metric(case.name) is None or case.group not in ("once", "zeros", "half"):
+            continue
+        method = case.command[case.command.index("--method") + 1]
+        series = f"{method}, at once" if case.group == "once" else f"{method}, trained" + (", teacher" if "--teacher" in case.command else "")
+        if "--pattern" in case.command or "--distribution" in case.command or "--scope" in case.command or "--recomputations" in case.command:
+            continue
+        zeros.setdefault(series, []).append((results.zeros(case.name), results.metric(case.name)))
+    y = f"{results.task.metric} %"
+    level = ("dense", results.metric("dense")) if results.metric("dense") else None
+    name = results.task.name
+    made = {f"{name}-zeros.svg": drawing.draw(f"{y} against zeros ({results.task.title})", "zeros in the encoder's matrices, %", y, zeros, level)}
+    by_size, by_time = {}, {}
+    for group in ("zeros", "half", "structure", "layers", "factors", "sharing"):
+        for case in [c for c in cases.CASES if c.group == group and results.metric(c.name) is not None]:
+            title = {"zeros": "90 % zeros, trained", "half": "50 % zeros, trained", "structure": "heads and neurons", "layers": "layers",
+                     "factors": "factors", "sharing": "sharing"}[group]
+            size = results.figure(case.name, "bytes_after")
+            if size:
+                by_size.setdefault(title, []).append((size / 2**20, results.metric(case.name)))
+            time = results.milliseconds(case.name, tokens[0])
+            if time:
+                by_time.setdefault(title, []).append((time, results.metric(case.name)))
+    made[f"{name}-bytes.svg"] = drawing.draw(f"{y} against the weight file", "MiB", y, by_size, level, joined=False)
+    made[f"{name}-latency.svg"] = drawing.draw(f"{y} against latency, one text of {tokens[0]} tokens, one thread", "ms", y, by_time, level, joined=False)
+    return {file: text for file, text in made.items() if text}
+
+
+def write(folder, place, tasks, seeds, tokens=(32, 128)):
+    text = [(folder / "introduction.md").read_text()]
+    pictures = folder / "drawings"
+    pictures.mkdir(exist_ok=True)
+    for task in tasks:
+        results = Results(place, task, seeds)
+        if not results.runs:
+            continue
+        text.append(f"## {task.title[0].upper() + task.title[1:]}\n")
+        made = drawings(results, tokens)
+        for file, svg in made.items():
+            (pictures / file).write_text(svg)
+            text.append(f"![{file}](drawings/{file})\n")
+        text.append(claims_table(results))
+        text += [part for group in cases.GROUPS if (part := table(results, group, tokens))]
+    (folder / "results.md").write_text("\n".join(part for part in text if part))
