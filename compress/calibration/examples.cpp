@@ -8,7 +8,9 @@
 namespace bertx::compress {
 Calibration sample(const Calibration& calibration, const Recipe& recipe) {
   const auto most = static_cast<std::size_t>(recipe.calibration_samples);
-  return {calibration.examples.first(std::min(calibration.examples.size(), most)), calibration.kind};
+  Calibration used = calibration;
+  used.examples = used.examples.first(std::min(used.examples.size(), most));
+  return used;
 }
 
 void for_batches(const Model& model, const Calibration& calibration, std::int64_t batch_size,

@@ -5,43 +5,34 @@
 #include "calibration/seeing.h"
 
 namespace bertx::compress {
-namespace {
+Travelling::Travelling(Backend& backend, const Model& model, const Calibration& calibration, std::int64_t batch_size)
+    : backend_(backend), arena_(backend) {
+  for_batches(model, calibration, batch_size, [&](std::int64_t, const Batch& batch) {
+    all_.push_back({batch, make_storage(backend, model.config.hidden, batch.tokens(), backend.real())});
+    arena_.reset();
+    Exec exec{backend, arena_};
+    model.embeddings.forward(exec, exec.integers(batch.ids), exec.integers(batch.types), exec.integers(batch.starts),
+                             all_.back().hidden.tensor, nullptr);
+  });
+}
 
-// The texts of one batch on their way through the layers.
-struct Travelling {
-  Batch batch;
-  Storage hidden;  // [H, T], the next layer's input
-};
-
-// The layer's output for one batch is written to its `hidden` where `keep` is set. Of the last layer `first_tokens`.
-void run_layer(Backend& backend, const EncoderLayer& layer, Arena& arena, Travelling& texts, bool first_tokens,
-               bool keep) {
-  arena.reset();
-  Exec exec{backend, arena};
+void Travelling::run(const EncoderLayer& layer, bool first_tokens, std::size_t batch, bool keep) {
+  Texts& texts = all_[batch];
+  arena_.reset();
+  Exec exec{backend_, arena_};
   const Tensor starts = exec.integers(texts.batch.starts);
   const auto sequences = static_cast<std::size_t>(texts.batch.sequences());
   const Tensor only = first_tokens ? exec.integers(std::span(texts.batch.starts).first(sequences)) : Tensor{};
   const Tensor x = texts.hidden.tensor;
   const Tensor y = exec.take(x.rows, first_tokens ? only.cols : x.cols);
   layer.forward(exec, x, starts, y, nullptr, only);
-  if (keep) backend.copy(y, x);
+  if (keep) backend_.copy(y, x);
 }
-
-}  // namespace
 
 void run_layers(Backend& backend, Model& model, const Calibration& calibration, std::int64_t batch_size,
                 const InputSeen& seen, const std::function<void(std::size_t layer)>& change) {
   model.refresh(backend);  // stacked products would go past the single maps
-  Arena arena(backend);
-  std::vector<Travelling> all;
-  for_batches(model, calibration, batch_size, [&](std::int64_t, const Batch& batch) {
-    all.push_back({batch, make_storage(backend, model.config.hidden, batch.tokens(), backend.real())});
-    arena.reset();
-    Exec exec{backend, arena};
-    model.embeddings.forward(exec, exec.integers(batch.ids), exec.integers(batch.types), exec.integers(batch.starts),
-                             all.back().hidden.tensor, nullptr);
-  });
-
+  Travelling texts(backend, model, calibration, batch_size);
   std::unordered_map<const Linear*, std::string> paths;
   model.visit_linears([&](const std::string& path, Linear& linear) { paths[&linear] = path; });
   const std::size_t layers = model.layers.size();
@@ -51,11 +42,11 @@ void run_layers(Backend& backend, Model& model, const Calibration& calibration, 
     {
       Seeing seeing(seen);
       layer.visit_linears("", [&](const std::string&, Linear& linear) { seeing.add(paths[&linear], linear); });
-      for (Travelling& texts : all) run_layer(backend, layer, arena, texts, first_tokens, false);
+      texts.run(layer, first_tokens, false);
     }
     change(i);
     if (is_last) break;
-    for (Travelling& texts : all) run_layer(backend, layer, arena, texts, false, true);
+    texts.run(layer, false, true);
   }
 }
 

@@ -1,4 +1,4 @@
-// Linear maps that show their inputs for a while.
+// Linear maps that show for a while what goes in and comes out, forward and backward.
 #pragma once
 
 #include <functional>
@@ -11,20 +11,27 @@
 
 namespace bertx::compress {
 
-/// Stands in a Linear for another weight and shows what comes in. Forward only.
+/// What a map shows once a product is done; either may be empty. The tensors live until the call returns.
+struct Shown {
+  std::function<void(Tensor x, Tensor y)> forward = {};    ///< x [in, T]; y [out, T] with bias and residual
+  std::function<void(Tensor x, Tensor dx)> backward = {};  ///< dx [in, T], the gradient of x
+};
+
+/// Stands in a Linear for another weight.
 class SeeingWeight final : public LinearWeight {
  public:
-  SeeingWeight(std::shared_ptr<LinearWeight> weight, std::function<void(Tensor x)> seen)
-      : weight_(std::move(weight)), seen_(std::move(seen)) {}
+  SeeingWeight(std::shared_ptr<LinearWeight> weight, Shown shown)
+      : weight_(std::move(weight)), shown_(std::move(shown)) {}
   std::int64_t out() const override { return weight_->out(); }
   std::int64_t in() const override { return weight_->in(); }
   std::string_view kind() const override { return weight_->kind(); }
   void apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const override {
-    seen_(x);
     weight_->apply(exec, x, y, epilogue);
+    if (shown_.forward) shown_.forward(x, y);
   }
   void apply_grad(Exec& exec, Tensor x, Tensor dy, Tensor dx, Write write) override {
     weight_->apply_grad(exec, x, dy, dx, write);
+    if (shown_.backward) shown_.backward(x, dx);
   }
   void visit(const std::string& path, const Visit& parameter) override { weight_->visit(path, parameter); }
   void materialize(Backend& backend, Tensor out_matrix) const override { weight_->materialize(backend, out_matrix); }
@@ -35,13 +42,13 @@ class SeeingWeight final : public LinearWeight {
 
  private:
   std::shared_ptr<LinearWeight> weight_;
-  std::function<void(Tensor x)> seen_;
+  Shown shown_;
 };
 
-/// The linear maps show their inputs while this lives.
+/// The linear maps show what they do while this lives; each is added once.
 class Seeing {
  public:
-  explicit Seeing(const InputSeen& seen) : seen_(seen) {}
+  explicit Seeing(InputSeen seen = {}) : seen_(std::move(seen)) {}
   Seeing(const Seeing&) = delete;
   Seeing& operator=(const Seeing&) = delete;
   ~Seeing() {
@@ -49,8 +56,10 @@ class Seeing {
   }
 
   void add(const std::string& path, Linear& linear) {
-    linear.weight = std::make_shared<SeeingWeight>(linear.weight,
-                                                   [&linear, path, seen = seen_](Tensor x) { seen(path, linear, x); });
+    add(linear, {.forward = [&linear, path, seen = seen_](Tensor x, Tensor) { seen(path, linear, x); }});
+  }
+  void add(Linear& linear, Shown shown) {
+    linear.weight = std::make_shared<SeeingWeight>(linear.weight, std::move(shown));
     linears_.push_back(&linear);
   }
 

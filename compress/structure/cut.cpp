@@ -4,6 +4,7 @@
 
 #include "bertx/compress.h"
 #include "bertx/error.h"
+#include "bertx/sum_weight.h"
 #include "weights/host_copy.h"
 
 namespace bertx::compress {
@@ -38,16 +39,6 @@ Storage part_of(Backend& backend, Tensor whole, Side side, const Kept& kept) {
   return part;
 }
 
-// A parameter of new values with the flags of another.
-std::shared_ptr<Parameter> like(const Parameter& other, Storage value) {
-  auto parameter = std::make_shared<Parameter>();
-  parameter->value = std::move(value);
-  parameter->decay = other.decay;
-  parameter->frozen = other.frozen;
-  parameter->learning_rate_factor = other.learning_rate_factor;
-  return parameter;
-}
-
 // The pattern is cut with its values: a stored 0 stays stored.
 std::shared_ptr<LinearWeight> part_of_csr(Backend& backend, const CsrWeight& weight, Side side, const Kept& kept) {
   const auto row_start = downloaded<std::int32_t>(backend, weight.pattern().row_start);
@@ -75,10 +66,19 @@ std::shared_ptr<LinearWeight> part_of_csr(Backend& backend, const CsrWeight& wei
   }
   return std::make_shared<CsrWeight>(rows, side == Side::rows ? weight.in() : count(kept), stored(backend, part_start),
                                      stored(backend, part_columns),
-                                     like(weight.values(), stored(backend, part_values, backend.real())));
+                                     parameter_like(weight.values(), stored(backend, part_values, backend.real())));
 }
 
 }  // namespace
+
+std::shared_ptr<Parameter> parameter_like(const Parameter& other, Storage value) {
+  auto parameter = std::make_shared<Parameter>();
+  parameter->value = std::move(value);
+  parameter->decay = other.decay;
+  parameter->frozen = other.frozen;
+  parameter->learning_rate_factor = other.learning_rate_factor;
+  return parameter;
+}
 
 Kept kept_of(const std::vector<bool>& blocks, std::int64_t block) {
   Kept kept;
@@ -106,7 +106,7 @@ std::shared_ptr<Parameter> Cutter::parameter(const std::shared_ptr<Parameter>& p
   return once(parameters_, parameter, side, kept, path, [&] {
     const Tensor whole = parameter->tensor();
     if (count(kept) == (side == Side::rows ? whole.rows : whole.cols)) return parameter;
-    return like(*parameter, part_of<double>(backend_, whole, side, kept));
+    return parameter_like(*parameter, part_of<double>(backend_, whole, side, kept));
   });
 }
 
@@ -138,12 +138,16 @@ std::shared_ptr<LinearWeight> Cutter::made_of(LinearWeight& whole, Side side, co
                                                masked->scores() != nullptr);
     part->mask() = part_of<std::uint8_t>(backend_, masked->mask().tensor, side, kept);
     if (masked->scores()) {
-      *part->scores() = *like(*masked->scores(), part_of<double>(backend_, masked->scores()->tensor(), side, kept));
+      *part->scores() =
+          *parameter_like(*masked->scores(), part_of<double>(backend_, masked->scores()->tensor(), side, kept));
     }
     return part;
   }
+  if (auto* sum = dynamic_cast<SumWeight*>(&whole)) {
+    return std::make_shared<SumWeight>(weight(sum->first(), side, kept, path), weight(sum->second(), side, kept, path));
+  }
   fail(ErrorKind::usage, path, ": found a weight of kind ", whole.kind(),
-       ", expected dense, masked, csr or low_rank to cut heads and neurons from");
+       ", expected dense, masked, csr, low_rank or sum to cut heads and neurons from");
 }
 
 void Cutter::cut(Linear& linear, Side side, const Kept& kept, const std::string& path) {

@@ -18,6 +18,9 @@ using Kept = std::vector<std::int64_t>;
 /// The elements of `block` consecutive rows or columns for each block that stays.
 Kept kept_of(const std::vector<bool>& blocks, std::int64_t block);
 
+/// A parameter of new values with the flags of another.
+std::shared_ptr<Parameter> parameter_like(const Parameter& other, Storage value);
+
 /// Makes new weights and leaves the old ones as they are. What several linear maps share is cut once and shared again;
 /// they must agree on what stays, otherwise Error(usage) names the map.
 class Cutter {

@@ -99,7 +99,7 @@ TEST_P(CutKind, AModelThatWasPackedIsCutToo) {
   EXPECT_EQ(logits_of(*backend, packed, batch), logits_of(*backend, plain, batch));
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, CutKind, testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr"),
+INSTANTIATE_TEST_SUITE_P(Kinds, CutKind, testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "sum"),
                          [](const auto& test) { return test.param; });
 
 TEST(Cut, StoredZerosMasksScoresAndFlagsAreCutWithTheirValues) {

@@ -52,12 +52,16 @@ Setup prepare_without_training_data(TrainFlags& train) {
   return setup;
 }
 
+/// The training texts, for methods that measure on them; empty where there are none.
+compress::Calibration calibration_of(const TaskData& data) {
+  if (!data.train) return {};
+  return {data.train->encoded, data.kind, data.metrics.empty() ? "" : data.metrics.front(), data.positive};
+}
+
 /// Compresses without training and writes the directory.
 int compress_at_once(Setup& setup, const Compression& compression, Figures* figures) {
   const TrainFlags& train = compression.train;
-  compress::Calibration calibration;
-  if (setup.data.train) calibration = {setup.data.train->encoded, setup.data.kind};
-  compress::compress_now(*setup.backend, *setup.model, compression.recipe, calibration);
+  compress::compress_now(*setup.backend, *setup.model, compression.recipe, calibration_of(setup.data));
   DirectoryWriter writer(train.output_dir);
   save_model(*setup.backend, *setup.model, writer.path(), train.options.final_form);
   setup.tokenizer->save(writer.path());
@@ -76,7 +80,7 @@ Setup prepare_compression(Compression& compression, TaskData* ready) {
 
 std::unique_ptr<TrainHook> make_hook(const Setup& setup, const Compression& compression) {
   if (!compression.has_method || !compression.trains) return nullptr;
-  return compress::make_compressor(compression.recipe, {setup.data.train->encoded, setup.data.kind});
+  return compress::make_compressor(compression.recipe, calibration_of(setup.data));
 }
 
 int run_compression(Setup& setup, const Compression& compression, TrainHook* hook, Figures* figures) {

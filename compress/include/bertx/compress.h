@@ -19,6 +19,8 @@ namespace bertx::compress {
 struct Calibration {
   std::span<const EncodedExample> examples;
   LabelKind kind = LabelKind::none;
+  std::string metric = {};    ///< what the task is judged by; empty: accuracy, pearson, f1_micro as the kind says
+  std::int32_t positive = 1;  ///< the class that F1 is about
 };
 
 /// For training under the recipe; the trainer calls it. `calibration` must outlive it.
@@ -29,10 +31,17 @@ void compress_now(Backend& backend, Model& model, const Recipe& recipe, const Ca
 
 // ---- heads and neurons ------------------------------------------------------------------------------------------
 
-/// importance[layer][head]: mean over examples of |Σ context · dL/dcontext| (Michel et al. 2019, 1905.10650), as it is
-/// before the normalisation per layer.
+/// Of a gate on each part: its gradient dL/dξ = Σ activation · dL/dactivation is made absolute for each text, for each
+/// token, or for each batch (what public codes differ in), and the mean is taken.
+enum class Per : std::uint8_t { example, token, batch };
+/// importance[layer][head]: by default the mean over examples of |Σ context · dL/dcontext| (Michel et al. 2019,
+/// 1905.10650), as it is before the normalisation per layer.
 std::vector<std::vector<double>> head_importance(Backend& backend, Model& model, const Calibration& calibration,
-                                                 std::int64_t batch_size = 16);
+                                                 std::int64_t batch_size = 16, Per per = Per::example);
+/// importance[layer][neuron]: the same for the activations of the feed-forward parts (Molchanov et al. 2017,
+/// 1611.06440; with gates 2019, 1906.10771).
+std::vector<std::vector<double>> neuron_importance(Backend& backend, Model& model, const Calibration& calibration,
+                                                   std::int64_t batch_size = 16, Per per = Per::example);
 /// Cuts the heads that are not kept out of their matrices; keep[layer][head]. b_O stays, also without any head. Weights
 /// keep their kind; the old ones stay as they are in whoever else holds them. Layers that share a weight must keep the
 /// same: otherwise Error(usage), and the model is as it was.
