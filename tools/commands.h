@@ -10,6 +10,7 @@ using Arguments = std::vector<std::string>;
 
 int train_command(const Arguments& arguments);
 int prune_command(const Arguments& arguments);
+int factorize_command(const Arguments& arguments);
 int share_command(const Arguments& arguments);
 int eval_command(const Arguments& arguments);
 int predict_command(const Arguments& arguments);

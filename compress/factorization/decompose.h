@@ -42,7 +42,7 @@ struct Factors {
 };
 Factors truncate(const Matrix& w, const Spectrum& spectrum, std::int64_t rank);
 
-/// W ≈ U V + S, S of `nonzeros` entries, by so many alternations; what they leave out falls with each.
+/// W ≈ U V + S, S of `nonzeros` entries, by so many alternations; what they leave out never rises.
 struct LowRankAndSparse {
   Factors factors;
   Matrix sparse;

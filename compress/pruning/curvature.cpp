@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <deque>
-#include <unordered_map>
 
-#include "bertx/error.h"
-#include "calibration/examples.h"
+#include "calibration/dense_for_gradients.h"
 #include "pruning/fisher.h"
 #include "weights/host_copy.h"
 
@@ -59,51 +57,6 @@ Texts draw_texts(const Calibration& calibration, const Recipe& recipe, std::uint
   texts.gradients = used == 0 ? 0 : (used + texts.per_gradient - 1) / texts.per_gradient;
   return texts;
 }
-
-// While it lives only the encoder's matrices have gradients, which are those of dense weights with the same numbers:
-// products take fewer passes than under a mask. Other gradients, as a training has them, come back afterwards.
-class DenseForGradients {
- public:
-  DenseForGradients(Backend& backend, Model& model) : model_(model) {
-    model.refresh(backend);  // stacked products would go past the single maps
-    model.visit([&](const std::string&, Parameter& p) {
-      kept_.emplace_back(&p, std::move(p.grad));
-      p.grad = {};
-    });
-    std::unordered_map<const LinearWeight*, std::shared_ptr<LinearWeight>> made;
-    model.visit_linears([&](const std::string& path, Linear& linear) {
-      auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
-      if (!masked) {
-        fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(),
-             ", expected dense or csr to prune by curvature");
-      }
-      std::shared_ptr<LinearWeight>& dense = made[masked];
-      if (!dense) {
-        auto w = std::make_shared<Parameter>();
-        w->value = make_storage(backend, masked->out(), masked->in(), backend.real());
-        masked->materialize(backend, w->tensor());
-        parameters_[masked] = w.get();
-        dense = std::make_shared<DenseWeight>(std::move(w), false);
-      }
-      weights_.emplace_back(&linear, linear.weight);
-      linear.weight = dense;
-    });
-  }
-  DenseForGradients(const DenseForGradients&) = delete;
-  DenseForGradients& operator=(const DenseForGradients&) = delete;
-  ~DenseForGradients() {
-    for (auto& [linear, weight] : weights_) linear->weight = weight;
-    for (auto& [parameter, gradient] : kept_) parameter->grad = std::move(gradient);
-  }
-
-  Parameter& parameter(const MaskedWeight& weight) { return *parameters_.at(&weight); }
-
- private:
-  Model& model_;
-  std::vector<std::pair<Parameter*, Storage>> kept_;
-  std::vector<std::pair<Linear*, std::shared_ptr<LinearWeight>>> weights_;
-  std::unordered_map<const MaskedWeight*, Parameter*> parameters_;
-};
 
 // The last few gradients of some matrices, as floats on the host.
 class GradientRows {

@@ -20,10 +20,17 @@ LayerNorm layer_norm(ParameterSource& source, const std::string& path, const Con
 
 Embeddings embeddings(ParameterSource& source, const std::string& path, const Config& config) {
   const std::int64_t hidden = config.hidden;
-  return {source.parameter(path + ".word_embeddings.weight", config.vocab, hidden, Initial::normal),
-          source.parameter(path + ".position_embeddings.weight", config.positions, hidden, Initial::normal),
-          source.parameter(path + ".token_type_embeddings.weight", config.types, hidden, Initial::normal),
-          layer_norm(source, path + ".LayerNorm", config), config.hidden_dropout};
+  const std::string word = path + ".word_embeddings.weight";
+  const std::int64_t rank = source.embedding_rank(word);
+  const auto table = [&](const std::string& name, std::int64_t rows, std::int64_t cols) {
+    return source.parameter(name, rows, cols, Initial::normal);
+  };
+  return {rank > 0 ? table(word + ".u", config.vocab, rank) : table(word, config.vocab, hidden),
+          table(path + ".position_embeddings.weight", config.positions, hidden),
+          table(path + ".token_type_embeddings.weight", config.types, hidden),
+          rank > 0 ? table(word + ".v", rank, hidden) : nullptr,
+          layer_norm(source, path + ".LayerNorm", config),
+          config.hidden_dropout};
 }
 
 EncoderLayer encoder_layer(ParameterSource& source, const std::string& path, const Config& config, LayerShape shape) {
@@ -44,7 +51,7 @@ EncoderLayer encoder_layer(ParameterSource& source, const std::string& path, con
   return layer;
 }
 
-Head make_head(ParameterSource& source, const Config& config, const std::shared_ptr<Parameter>& word) {
+Head make_head(ParameterSource& source, const Config& config, const Embeddings& embeddings) {
   const std::int64_t hidden = config.hidden, outputs = static_cast<std::int64_t>(config.labels.size());
   Head head;
   head.kind = config.head;
@@ -60,7 +67,7 @@ Head make_head(ParameterSource& source, const Config& config, const std::shared_
       head.transform = linear(source, "cls.predictions.transform.dense", hidden, hidden);
       head.transform_norm = layer_norm(source, "cls.predictions.transform.LayerNorm", config);
       head.decoder =
-          Linear{config.tie_word_embeddings ? std::make_shared<DenseWeight>(word)
+          Linear{config.tie_word_embeddings ? tied_decoder(embeddings)
                                             : source.weight("cls.predictions.decoder.weight", config.vocab, hidden),
                  source.parameter("cls.predictions.bias", config.vocab, 1, Initial::zero)};
       break;
@@ -90,9 +97,21 @@ Model build_model(Backend& backend, const Config& config, ParameterSource& sourc
   const bool pooled =
       config.head == HeadKind::sequence_classification || (config.head == HeadKind::none && source.has_pooler());
   if (pooled) model.pooler = linear(source, base + "pooler.dense", config.hidden, config.hidden);
-  model.head = make_head(source, config, model.embeddings.word);
+  model.head = make_head(source, config, model.embeddings);
   model.refresh(backend);
   return model;
+}
+
+std::shared_ptr<LinearWeight> tied_decoder(const Embeddings& embeddings) {
+  auto word = std::make_shared<DenseWeight>(embeddings.word);
+  if (!embeddings.projection) return word;
+  return std::make_shared<LowRankWeight>(std::move(word), std::make_shared<DenseWeight>(embeddings.projection));
+}
+
+void Model::factor_word_embeddings(std::shared_ptr<Parameter> word, std::shared_ptr<Parameter> projection) {
+  embeddings.word = std::move(word);
+  embeddings.projection = std::move(projection);
+  if (head.decoder && config.tie_word_embeddings) head.decoder->weight = tied_decoder(embeddings);
 }
 
 std::shared_ptr<Parameter> RandomSource::parameter(const std::string& path, std::int64_t rows, std::int64_t cols,

@@ -19,6 +19,8 @@ class ParameterSource {
                                                Initial initial) = 0;
   /// The weight of a linear map [out, in], in whatever representation the source has it.
   virtual std::shared_ptr<LinearWeight> weight(const std::string& path, std::int64_t out, std::int64_t in) = 0;
+  /// The columns of the first factor where the word embeddings of this name are a product; 0: they are one table.
+  virtual std::int64_t embedding_rank(const std::string& path) = 0;
   /// Whether a bare encoder comes with a pooler.
   virtual bool has_pooler() = 0;
 };
@@ -30,6 +32,7 @@ class RandomSource final : public ParameterSource {
   std::shared_ptr<Parameter> parameter(const std::string& path, std::int64_t rows, std::int64_t cols,
                                        Initial initial) override;
   std::shared_ptr<LinearWeight> weight(const std::string& path, std::int64_t out, std::int64_t in) override;
+  std::int64_t embedding_rank(const std::string&) override { return 0; }
   bool has_pooler() override { return true; }
 
  private:
@@ -39,5 +42,8 @@ class RandomSource final : public ParameterSource {
 };
 
 Model build_model(Backend& backend, const Config& config, ParameterSource& source);
+
+/// The word embeddings as the decoder of a masked LM, [vocab, H]: the same parameters.
+std::shared_ptr<LinearWeight> tied_decoder(const Embeddings& embeddings);
 
 }  // namespace bertx

@@ -78,6 +78,10 @@ class FileSource final : public ParameterSource {
     return found;
   }
 
+  std::int64_t embedding_rank(const std::string& path) override {
+    return has(path + ".u") ? columns_of(path + ".u") : 0;
+  }
+
   bool has_pooler() override { return find("pooler.dense.weight") != nullptr; }
 
   void report_unused() {

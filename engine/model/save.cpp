@@ -140,6 +140,16 @@ void add_dense_linear(Collector& out, Backend& backend, const std::string& path,
   out.add(path + ".bias", ElementType::f32, padded(bias, rows, 1, to_rows, 1), {to_rows});
 }
 
+// The word embeddings as one table.
+void add_word_table(Collector& out, Backend& backend, const std::string& path, const Embeddings& embeddings) {
+  const Tensor word = embeddings.word->tensor(), projection = embeddings.projection->tensor();
+  const Storage table = make_storage(backend, word.rows, projection.cols, backend.real());
+  backend.gemm(Trans::no, Trans::no, word, projection, table.tensor, Write::overwrite);
+  std::vector<float> host(static_cast<std::size_t>(table.tensor.size()));
+  if (!host.empty()) backend.download(table.tensor, view(host.data(), word.rows, projection.cols, DType::f32));
+  out.add(path, ElementType::f32, host, {word.rows, projection.cols});
+}
+
 // The name of the linear map that a parameter belongs to: "….query" of "….query.weight.values" and "….query.bias".
 std::string owner(const std::string& path) {
   const std::size_t weight = path.find(".weight");
@@ -164,10 +174,15 @@ void save_model(Backend& backend, Model& model, const std::filesystem::path& dir
     add_weight(out, backend, path + ".weight", *linear.weight);
     if (out.first_time(linear.bias.get(), path + ".bias")) add_parameter(out, path + ".bias", *linear.bias);
   });
-  const Parameter* word = model.embeddings.word.get();
+  const Parameter *word = model.embeddings.word.get(), *projection = model.embeddings.projection.get();
   model.visit_every_path([&](const std::string& path, Parameter& p) {
-    const bool tied_decoder = &p == word && path.starts_with("cls.");  // config.json says that it is tied
-    if (linears.contains(owner(path)) || tied_decoder) return;
+    const bool is_embedding = &p == word || &p == projection;
+    const bool is_decoder = is_embedding && path.starts_with("cls.");  // config.json says that it is tied
+    if (linears.contains(owner(path)) || is_decoder) return;
+    if (form == ExportForm::dense && projection && is_embedding) {
+      if (&p == word) add_word_table(out, backend, owner(path) + ".weight", model.embeddings);
+      return;
+    }
     if (form == ExportForm::dense || out.first_time(&p, path)) add_parameter(out, path, p);
   });
 

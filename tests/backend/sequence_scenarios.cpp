@@ -84,7 +84,10 @@ Tables tables(Scene& s) {
 void embed(Scene& s) {
   const Tables t = tables(s);
   const Tensor x = s.output(t.features, t.tokens);
-  s.backend.embed(t.ids, t.types, t.starts, t.word, t.position, t.type, x);
+  const bool all = s.random.chance(0.5);  // else some tables are left out, never the words
+  const Tensor position = all || s.random.chance(0.3) ? t.position : Tensor{};
+  const Tensor type = all || s.random.chance(0.3) ? t.type : Tensor{};
+  s.backend.embed(t.ids, t.types, t.starts, t.word, position, type, x);
   s.trust(x);
 }
 

@@ -66,14 +66,15 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
   const std::vector<double> got = logits_of(*backend, again, batch), want = logits_of(*backend, model, batch);
   // Low ranks and sums are multiplied out and rounded to F32; all else is exact but for the order of sums over added
   // zeros.
-  const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum") || GetParam() == "tucker";
+  const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum") || GetParam() == "tucker" ||
+                       GetParam() == "embedding";
   const double accepted = rounded ? 1e-5 : 1e-13;
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], accepted);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
                          testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "sum", "shared",
-                                         "shared_sum", "no_heads", "few_heads", "few_neurons", "tucker"),
+                                         "shared_sum", "no_heads", "few_heads", "few_neurons", "tucker", "embedding"),
                          [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
@@ -107,8 +108,37 @@ TEST_F(ModelFiles, PartsThatAreSharedAreWrittenOnceAndStayShared) {
   EXPECT_EQ(structures, 6u);
 }
 
+TEST_F(ModelFiles, FactoredEmbeddingsAreTwoTablesAndTiedDecodersTheirProduct) {
+  const std::vector<test::TinyHead> heads = test::tiny_heads();
+  Model model = tiny("embedding", heads.back());
+  const Batch batch = test::tiny_batch(model, 5);
+  save_model(*backend, model, directory.path(), ExportForm::native);
+  const std::string table = "bert.embeddings.word_embeddings.weight";
+  {
+    const SafetensorsFile file = SafetensorsFile::open(directory / "model.safetensors");
+    EXPECT_EQ(file.find(table), nullptr);
+    EXPECT_EQ(file.find(table + ".u")->shape, (std::vector<std::int64_t>{23, 5}));
+    EXPECT_EQ(file.find(table + ".v")->shape, (std::vector<std::int64_t>{5, 12}));
+    for (const TensorEntry& entry : file.entries()) {
+      EXPECT_EQ(entry.name.find("decoder"), std::string::npos) << entry.name;
+    }
+  }
+  LoadReport report;
+  Model again = load_model(*backend, directory.path(), {}, &report);
+  EXPECT_TRUE(report.initialised.empty() && report.unused.empty());
+  EXPECT_EQ(again.head.decoder->weight->kind(), "low_rank");
+  EXPECT_EQ(again.parameter_count(), model.parameter_count());
+  EXPECT_EQ(logits_of(*backend, again, batch), logits_of(*backend, model, batch));
+
+  save_model(*backend, model, directory.path(), ExportForm::dense);
+  const Model dense = load_model(*backend, directory.path());
+  EXPECT_EQ(dense.embeddings.projection, nullptr);
+  const std::vector<double> got = logits_of(*backend, dense, batch), want = logits_of(*backend, model, batch);
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5);
+}
+
 TEST_F(ModelFiles, AliasesServeABareEncoderToo) {
-  for (const std::string kind : {"shared", "shared_sum"}) {
+  for (const std::string kind : {"shared", "shared_sum", "embedding"}) {
     Model model = tiny(kind);
     test::TemporaryDirectory own;
     save_model(*backend, model, own.path(), ExportForm::native);
@@ -283,6 +313,19 @@ TEST_F(BadModelFiles, TuckerPartsThatDoNotFitTogether) {
   expect_words(reshaped(".cores", {2, 3, 4}), {"model.safetensors", "query.weight.", "found shape"});
   expect_words(reshaped(".mix", {2, 1}), {"model.safetensors", "query.weight.mix", "[2, 1]", "[1, 2]"});
   expect_words(reshaped(".left", {4, 12}), {"model.safetensors", "query.weight.left", "[4, 12]", "[12, 4]"});
+}
+
+TEST_F(BadModelFiles, FactorsOfEmbeddingsThatDoNotFitTogether) {
+  const auto changed = [&](const char* end, const std::function<void(TensorToWrite&)>& change) {
+    return loading("embedding", [&](TensorToWrite& t) {
+      if (t.name.ends_with("word_embeddings.weight" + std::string(end))) change(t);
+    });
+  };
+  expect_words(changed(".v", [](TensorToWrite& t) { t.name.clear(); }),
+               {"model.safetensors", "word_embeddings.weight.v", "missing", "[5, 12]"});
+  expect_words(changed(".v", [](TensorToWrite& t) { t.shape = {12, 5}; }), {"weight.v", "[12, 5]", "[5, 12]"});
+  expect_words(changed(".u", [](TensorToWrite& t) { t.shape = {5, 23}; }), {"weight.u", "[5, 23]", "[23, 23]"});
+  expect_words(changed(".u", [](TensorToWrite& t) { t.shape = {115}; }), {"weight.u", "[115]", "two dimensions"});
 }
 
 TEST_F(BadModelFiles, IntegersWhereFloatsBelong) {

@@ -82,8 +82,26 @@ TEST_P(KindGradient, AgreesWithCentralDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, KindGradient,
                          testing::Values("masked", "csr", "low_rank", "low_rank_csr", "sum", "shared", "shared_sum",
-                                         "no_heads", "few_heads", "few_neurons", "tucker"),
+                                         "no_heads", "few_heads", "few_neurons", "tucker", "embedding"),
                          [](const auto& test) { return test.param; });
+
+// The decoder has the factors of the word embeddings for its own: both uses give them gradients.
+TEST(TiedDecoder, OfFactoredEmbeddingsAgreesWithCentralDifferences) {
+  const auto backend = make_reference_backend();
+  const std::vector<test::TinyHead> heads = test::tiny_heads();
+  for (const bool tied : {true, false}) {
+    Config config = test::tiny_config(heads.back());
+    ASSERT_EQ(config.head, HeadKind::masked_lm);
+    config.tie_word_embeddings = tied;
+    Model model = make_model(*backend, config, 3);
+    test::randomise_vectors(*backend, model, 4);
+    test::represent(*backend, model, "embedding", 6);
+    EXPECT_EQ(model.head.decoder->weight->kind(), tied ? "low_rank" : "dense");
+    const Batch batch = test::tiny_batch(model, 5);
+    EXPECT_TRUE(gradients_agree(*backend, model, batch));
+    EXPECT_FALSE(gradients_agree(*backend, model, batch, 1e-3));
+  }
+}
 
 // ---- tied weights and scores
 // --------------------------------------------------------------------------------------------

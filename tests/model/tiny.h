@@ -96,7 +96,8 @@ inline std::vector<double> logits_of(Backend& backend, const Model& model, const
 /// Puts the encoder's weights into another representation: masked, csr (60 % zeros), low_rank, low_rank_csr; sum (dense
 /// and csr); shared (layer 1 uses layer 0's weights), shared_sum (maps of one shape have one csr weight, and each a low
 /// rank of its own beside it); no_heads and few_heads (layer 0 has none, layer 1 has one); few_neurons (layer 0 has
-/// none, layer 1 has four); tucker (twice as many neurons as features).
+/// none, layer 1 has four); tucker (twice as many neurons as features); embedding (word embeddings of rank 5, the
+/// encoder as it was).
 inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
   RandomSource random(seed);
   const auto dense = [&](std::int64_t rows, std::int64_t cols) {
@@ -115,6 +116,9 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
                             {&model.layers[1].key, &model.layers[1].query}}) {
       *to = *from;
     }
+  } else if (kind == "embedding") {
+    const std::int64_t rank = 5;
+    model.factor_word_embeddings(dense(model.config.vocab, rank), dense(rank, model.config.hidden));
   } else if (kind == "no_heads" || kind == "few_heads") {
     for (std::size_t l = 0; l < 2; ++l) {
       EncoderLayer& layer = model.layers[l];

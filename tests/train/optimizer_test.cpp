@@ -117,6 +117,47 @@ TEST(Optimizer, LeavingOutRowsWithoutGradientChangesNoBit) {
   }
 }
 
+// The table of factored embeddings has rows of words, too; their projection counts whole.
+TEST(Optimizer, LeavingOutRowsOfFactoredEmbeddingsChangesNoBit) {
+  auto backend = make_cpu_backend();
+  const auto factored = [&] {
+    Model model = make_model(*backend, small_config(), 1);
+    RandomSource random(5);
+    const auto table = [&](std::int64_t rows, std::int64_t cols) {
+      auto p = std::make_shared<Parameter>();
+      p->value = test::random_matrix(*backend, random, rows, cols, 0.1);
+      return p;
+    };
+    model.factor_word_embeddings(table(model.config.vocab, 5), table(5, model.config.hidden));
+    return model;
+  };
+  Model whole_model = factored(), rows_model = factored();
+  Optimizer whole(*backend, whole_model, {}), rows(*backend, rows_model, {});
+  Arena arena(*backend);
+  for (std::int64_t step = 1; step <= 3; ++step) {
+    Batch batch;
+    batch.ids = ids_of_step(step);
+    const auto tokens = static_cast<std::int32_t>(batch.ids.size());
+    batch.types.assign(batch.ids.size(), 0);
+    batch.starts = {0, tokens};
+    batch.labels = {1};
+    for (Model* model : {&whole_model, &rows_model}) {
+      arena.reset();
+      Exec exec{*backend, arena};
+      Model::Saved saved;
+      const Tensor logits = model->forward(exec, batch, &saved), dlogits = exec.take(logits.rows, logits.cols);
+      model->loss(exec, batch, logits, 1.0, dlogits);
+      model->backward(exec, batch, saved, dlogits);
+    }
+    rows.use_word_rows(batch.ids);
+    const double norm = whole.gradient_norm();
+    EXPECT_GT(norm, 0.0);
+    whole.update(0.01, step, norm);
+    rows.update(0.01, step, norm);
+    EXPECT_TRUE(same_bytes(bytes_of(*backend, whole_model), bytes_of(*backend, rows_model))) << "step " << step;
+  }
+}
+
 TEST(Optimizer, AForgottenRowIsNoticed) {
   auto backend = make_reference_backend();
   Model whole_model = make_model(*backend, small_config(), 1), rows_model = make_model(*backend, small_config(), 1);

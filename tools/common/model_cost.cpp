@@ -30,6 +30,7 @@ Multiplies count_multiplies(const Model& model, const compress::Report& report, 
   for (const LayerShape& shape : model.config.layers) {
     out.attention += 2 * shape.heads * shape.head_dim * tokens * tokens;  // Qᵀ K and V P
   }
+  if (const auto& projection = model.embeddings.projection) out.linear += projection->tensor().size() * tokens;
   if (model.pooler) out.pooler = model.pooler->weight->multiplies();
   return out;
 }

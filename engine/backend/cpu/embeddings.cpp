@@ -21,9 +21,14 @@ const std::int32_t* positions(Tensor starts, std::int64_t tokens) {
   return place;
 }
 
-/// Row `index[t]` of a table for each token t of a tile.
-std::array<float*, kMostLanes> table_rows(Tensor table, const std::int32_t* index, std::int64_t tokens) {
+/// Row `index[t]` of a table for each token t of a tile; of an empty table `otherwise`.
+std::array<float*, kMostLanes> table_rows(Tensor table, const std::int32_t* index, std::int64_t tokens,
+                                          float* otherwise = nullptr) {
   std::array<float*, kMostLanes> rows{};
+  if (table.empty()) {
+    rows.fill(otherwise);
+    return rows;
+  }
   for (std::int64_t t = 0; t < tokens; ++t) {
     assert(index[t] >= 0 && index[t] < table.rows);
     rows[static_cast<std::size_t>(t)] = table.as<float>() + index[t] * table.stride;
@@ -33,17 +38,22 @@ std::array<float*, kMostLanes> table_rows(Tensor table, const std::int32_t* inde
 
 }  // namespace
 
-// X [F, T] = word [V, F][ids] + position [P, F][0…] + type [N, F][types]
+// X [F, T] = word [V, F][ids] + position [P, F][0…] + type [N, F][types]; a table that is not there is one row of zeros
 void CpuBackend::embed(Tensor ids, Tensor types, Tensor starts, Tensor word, Tensor position, Tensor type, Tensor x) {
   const cpu::Kernels& kernels = cpu::active_kernels();
+  float* zeros = nullptr;
+  if (word.empty() || position.empty() || type.empty()) {
+    zeros = cpu::scratch<float>(cpu::Scratch::sums, x.rows);
+    std::fill_n(zeros, x.rows, 0.0f);
+  }
   const std::int32_t* const place = positions(starts, x.cols);
   const std::int64_t lanes = kernels.lanes, tiles = (x.cols + lanes - 1) / lanes;
   sparse::parallel_ranges(tiles, cpu::row_grain(x.rows * lanes), [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t t = first * lanes; t < std::min(last * lanes, x.cols); t += lanes) {
       const std::int64_t tokens = std::min(lanes, x.cols - t);
-      const auto words = table_rows(word, ids.as<std::int32_t>() + t, tokens);
-      const auto places = table_rows(position, place + t, tokens);
-      const auto kinds = table_rows(type, types.as<std::int32_t>() + t, tokens);
+      const auto words = table_rows(word, ids.as<std::int32_t>() + t, tokens, zeros);
+      const auto places = table_rows(position, place + t, tokens, zeros);
+      const auto kinds = table_rows(type, types.as<std::int32_t>() + t, tokens, zeros);
       kernels.embed(words.data(), places.data(), kinds.data(), tokens, {0, x.rows}, {x.as<float>() + t, x.stride});
     }
   });

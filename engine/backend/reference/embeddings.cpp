@@ -5,14 +5,18 @@ namespace bertx {
 
 using reference::at, reference::index_at;
 
-// X [F, T] = word [V, F][ids] + position [P, F][0…] + type [N, F][types]
+// X [F, T] = word [V, F][ids] + position [P, F][0…] + type [N, F][types], of those that are there
 void ReferenceBackend::embed(Tensor ids, Tensor types, Tensor starts, Tensor word, Tensor position, Tensor type,
                              Tensor x) {
   for (std::int64_t b = 0; b + 1 < starts.cols; ++b) {
     const std::int64_t first = index_at(starts, b);
     for (std::int64_t t = first; t < index_at(starts, b + 1); ++t) {
       for (std::int64_t i = 0; i < x.rows; ++i) {
-        at(x, i, t) = at(word, index_at(ids, t), i) + at(position, t - first, i) + at(type, index_at(types, t), i);
+        double sum = 0;
+        if (!word.empty()) sum += at(word, index_at(ids, t), i);
+        if (!position.empty()) sum += at(position, t - first, i);
+        if (!type.empty()) sum += at(type, index_at(types, t), i);
+        at(x, i, t) = sum;
       }
     }
   }

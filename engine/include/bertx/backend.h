@@ -182,7 +182,7 @@ class Backend {
 
   // ---- embeddings and columns ---------------------------------------------------------------------------------
   /// X [F, T] = word[ids] + position[0…] + type[types]; tables are [entries, F], ids and types [1, T], starts [1, B +
-  /// 1].
+  /// 1]. Empty tables are left out.
   virtual void embed(Tensor ids, Tensor types, Tensor starts, Tensor word, Tensor position, Tensor type, Tensor x) = 0;
   /// dword, dposition, dtype += ; an empty one is frozen.
   virtual void embed_grad(Tensor ids, Tensor types, Tensor starts, Tensor dx, Tensor dword, Tensor dposition,

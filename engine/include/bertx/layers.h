@@ -54,6 +54,9 @@ struct LayerNorm {
 struct Embeddings {
   std::shared_ptr<Parameter> word;            ///< [vocab, H]; the masked LM decoder may share it
   std::shared_ptr<Parameter> position, type;  ///< [positions, H], [types, H]
+  /// [E, H]; then word is [vocab, E] and the table their product, as in ALBERT (Lan et al. 2020, 1909.11942), but before
+  /// the LayerNorm, so that a trained table can become one. Null: word is the table.
+  std::shared_ptr<Parameter> projection;
   LayerNorm norm;
   float dropout = 0.1f;
 

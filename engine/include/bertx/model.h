@@ -82,6 +82,8 @@ class Model {
   void visit_kernels(
       const std::function<void(const std::string& path, const std::string& kernel, const PreparedWeight*)>& kernel);
   std::int64_t parameter_count();
+  /// word [vocab, E] · projection [E, H] in the place of the word embeddings, and of a decoder that is tied to them.
+  void factor_word_embeddings(std::shared_ptr<Parameter> word, std::shared_ptr<Parameter> projection);
 
  private:
   /// encode, but of the last layer `only` these tokens' outputs where it is not empty: [H, n].
