@@ -26,6 +26,8 @@ constexpr Command kCommands[] = {
     {"train", train_command, "fine-tune a model on a GLUE task or on your own labelled texts"},
     {"prune", prune_command, "make a smaller, faster model: magnitude, movement, soft_movement, heads"},
     {"share", share_command, "one set of weights for groups of layers, from a trained model or new"},
+    {"compress", compress_command, "a recipe of several methods, step by step, from a file"},
+    {"export", export_command, "a compressed model as a plain Hugging Face directory, or a plain one compressed"},
     {"eval", eval_command, "measure a model on labelled texts"},
     {"predict", predict_command, "label texts: one in a line, one JSON line out"},
     {"tokenize", tokenize_command, "token ids of texts, as JSON lines"},
@@ -55,7 +57,7 @@ const Command& find_command(const std::string& name) {
     names.push_back(command.name);
   }
   fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names),
-       "; expected one of train, prune, share, eval, predict, tokenize, inspect, bench, help");
+       "; expected one of train, prune, share, compress, export, eval, predict, tokenize, inspect, bench, help");
 }
 
 /// What is not a sub-command: help and version. `name` is the first argument.
