@@ -27,6 +27,8 @@ constexpr Command kCommands[] = {
     {"prune", prune_command, "make a smaller, faster model: magnitude, movement, soft_movement, heads"},
     {"factorize", factorize_command, "matrices as products of smaller ones, also the word embeddings"},
     {"share", share_command, "one set of weights for groups of layers, from a trained model or new"},
+    {"compress", compress_command, "a recipe of several methods, step by step, from a file"},
+    {"export", export_command, "a compressed model as a plain Hugging Face directory, or a plain one compressed"},
     {"eval", eval_command, "measure a model on labelled texts"},
     {"predict", predict_command, "label texts: one in a line, one JSON line out"},
     {"tokenize", tokenize_command, "token ids of texts, as JSON lines"},
@@ -51,12 +53,14 @@ std::string usage_text() {
 
 const Command& find_command(const std::string& name) {
   std::vector<std::string_view> names;
+  std::string list;
   for (const Command& command : kCommands) {
     if (command.name == name) return command;
     names.push_back(command.name);
+    list += std::string(command.name) + ", ";
   }
-  fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names),
-       "; expected one of train, prune, factorize, share, eval, predict, tokenize, inspect, bench, help");
+  fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names), "; expected one of ", list,
+       "help");
 }
 
 /// What is not a sub-command: help and version. `name` is the first argument.

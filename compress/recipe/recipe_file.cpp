@@ -1,6 +1,7 @@
 #include "bertx/recipe_file.h"
 
 #include <algorithm>
+#include <array>
 
 #include "bertx/error.h"
 #include "bertx/files.h"
@@ -199,21 +200,33 @@ RecipeFile parse_recipe(std::string_view json, const std::filesystem::path& sour
 }
 
 void check_against(const RecipeFile& file, const Config& config) {
+  struct Limit {
+    std::string_view option;
+    std::int64_t most;
+    std::string_view what;
+  };
+  // Both sides of every matrix of the encoder, and of the word embeddings, are at least `hidden` long.
+  constexpr std::string_view full_rank = "the full rank of this model's matrices", all = "all layers of this model";
+  const auto layers = static_cast<std::int64_t>(config.layers.size());
+  const std::array limits{Limit{"rank", config.hidden, full_rank}, Limit{"tucker_rank", config.hidden, full_rank},
+                          Limit{"repair_rank", config.hidden, full_rank},
+                          Limit{"groups", layers - 1, "so that some of this model's layers share"},
+                          Limit{"drop", layers, all}};
   for (std::size_t i = 0; i < file.steps.size(); ++i) {
     const RecipeStep& step = file.steps[i];
-    // Both sides of every matrix of the encoder, and of the word embeddings, are at least `hidden` long.
-    for (const std::string& name : step.given) {
-      if (name != "rank") continue;
-      const auto check_rank = [&](auto field) {
-        const auto& rank = step.recipe.*field;
-        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(rank)>, std::optional<std::int64_t>>) {
-          if (rank && *rank > config.hidden) {
-            fail(ErrorKind::bad_input, file.where(i), ": rank: found ", *rank, ", expected at most ", config.hidden,
-                 ", the full rank of this model's matrices");
-          }
+    for (const Limit& limit : limits) {
+      if (std::ranges::find(step.given, limit.option) == step.given.end()) continue;
+      const auto check_limit = [&](auto field) {
+        using T = std::remove_cvref_t<decltype(step.recipe.*field)>;
+        std::optional<std::int64_t> value;
+        if constexpr (std::is_same_v<T, std::int64_t> || std::is_same_v<T, std::optional<std::int64_t>>) {
+          value = step.recipe.*field;
         }
+        if (!value || *value <= limit.most) return;
+        fail(ErrorKind::bad_input, file.where(i), ": ", limit.option, ": found ", *value, ", expected at most ",
+             limit.most, ", ", limit.what);
       };
-      std::visit(check_rank, find_option(name)->field);
+      std::visit(check_limit, find_option(limit.option)->field);
     }
   }
 }

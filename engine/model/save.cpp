@@ -1,6 +1,8 @@
 // A model into a directory: native (every weight in its own representation) or dense (plain Hugging Face).
+#include <cmath>
 #include <cstring>
 #include <deque>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -9,10 +11,13 @@
 #include "bertx/safetensors.h"
 #include "bertx/tucker_weight.h"
 #include "model/csr_file.h"
+#include "weights/host_copy.h"
 #include "weights/parts.h"
 
 namespace bertx {
 namespace {
+
+constexpr std::size_t kLinearsOfALayer = 6;
 
 // Collects tensors for one file; keeps the bytes of those that had to be copied.
 class Collector {
@@ -106,26 +111,47 @@ void add_weight(Collector& out, Backend& backend, const std::string& path, Linea
   }
 }
 
-// [rows, cols] at the upper left corner of zeros [to_rows, to_cols]: removed heads and neurons as zeros.
-std::vector<float> padded(const std::vector<float>& from, std::int64_t rows, std::int64_t cols, std::int64_t to_rows,
-                          std::int64_t to_cols) {
-  std::vector<float> to(static_cast<std::size_t>(to_rows * to_cols));
-  for (std::int64_t i = 0; i < rows; ++i) {
-    std::copy_n(from.data() + i * cols, cols, to.data() + i * to_cols);
+// Row i of `from` [from.size(), cols] as row to_row[i] of zeros [rows, cols]; the same for columns.
+std::vector<float> spread(const std::vector<float>& from, const std::vector<std::int64_t>& to_row,
+                          const std::vector<std::int64_t>& to_col, std::int64_t rows, std::int64_t cols) {
+  std::vector<float> to(static_cast<std::size_t>(rows * cols));
+  std::size_t next = 0;
+  for (const std::int64_t i : to_row) {
+    for (const std::int64_t j : to_col) to[static_cast<std::size_t>(i * cols + j)] = from[next++];
   }
   return to;
 }
 
+std::vector<std::int64_t> first_of(std::int64_t count) {
+  std::vector<std::int64_t> places(static_cast<std::size_t>(count));
+  std::iota(places.begin(), places.end(), 0);
+  return places;
+}
+
+// Where the rows of heads of width shape.head_dim lie among heads of the full width.
+std::vector<std::int64_t> head_places(const LayerShape& shape, std::int64_t full) {
+  std::vector<std::int64_t> places;
+  for (std::int64_t h = 0; h < shape.heads; ++h) {
+    for (std::int64_t d = 0; d < shape.head_dim; ++d) places.push_back(h * full + d);
+  }
+  return places;
+}
+
 // Removed heads and neurons grow back as zeros: rows of q, k, v and of the first feed-forward matrix, columns of the
-// matrices that follow. Their context is 0, and so is activation(0), so the logits stay.
+// matrices that follow. Their context is 0, and so is activation(0), so the logits stay. Heads that are narrower than
+// hidden / heads are filled up the same way; their scores were divided by the root of their own width, so the queries
+// make up for the root of the full one.
 void add_dense_linear(Collector& out, Backend& backend, const std::string& path, const Linear& linear,
-                      const Config& config) {
-  const std::int64_t rows = linear.weight->out(), cols = linear.weight->in();
+                      const LayerShape& shape, const Config& config) {
+  const std::int64_t rows = linear.weight->out(), cols = linear.weight->in(), width = config.head_dim();
   std::int64_t to_rows = rows, to_cols = cols;
+  std::vector<std::int64_t> row_places = first_of(rows), col_places = first_of(cols);
   if (path.find(".self.") != std::string::npos) {
     to_rows = config.hidden;
+    row_places = head_places(shape, width);
   } else if (path.ends_with("attention.output.dense")) {
     to_cols = config.hidden;
+    col_places = head_places(shape, width);
   } else if (path.ends_with("intermediate.dense")) {
     to_rows = config.ffn;
   } else {
@@ -133,11 +159,27 @@ void add_dense_linear(Collector& out, Backend& backend, const std::string& path,
   }
   const Storage dense = make_storage(backend, rows, cols, backend.real());
   linear.weight->materialize(backend, dense.tensor);
-  std::vector<float> host(static_cast<std::size_t>(rows * cols)), bias(static_cast<std::size_t>(rows));
-  if (!host.empty()) backend.download(dense.tensor, view(host.data(), rows, cols, DType::f32));
-  if (!bias.empty()) backend.download(linear.bias->tensor(), view(bias.data(), rows, 1, DType::f32));
-  out.add(path + ".weight", ElementType::f32, padded(host, rows, cols, to_rows, to_cols), {to_rows, to_cols});
-  out.add(path + ".bias", ElementType::f32, padded(bias, rows, 1, to_rows, 1), {to_rows});
+  std::vector<float> host = downloaded<float>(backend, dense.tensor),
+                     bias = downloaded<float>(backend, linear.bias->tensor());
+  if (path.ends_with(".query") && shape.head_dim != width) {
+    const double scale = std::sqrt(static_cast<double>(width) / static_cast<double>(shape.head_dim));
+    for (std::vector<float>* values : {&host, &bias}) {
+      for (float& value : *values) value = static_cast<float>(scale * static_cast<double>(value));
+    }
+  }
+  out.add(path + ".weight", ElementType::f32, spread(host, row_places, col_places, to_rows, to_cols),
+          {to_rows, to_cols});
+  out.add(path + ".bias", ElementType::f32, spread(bias, row_places, {0}, to_rows, 1), {to_rows});
+}
+
+// One number of heads and one width hold for all layers of a plain directory.
+void expect_portable_heads(const Config& config) {
+  for (std::size_t l = 0; l < config.layers.size(); ++l) {
+    const LayerShape& shape = config.layers[l];
+    if (shape.head_dim <= config.head_dim() && shape.heads <= config.heads) continue;
+    fail(ErrorKind::usage, "layer ", l, ": found ", shape.heads, " heads of ", shape.head_dim,
+         " features, expected at most ", config.heads, " of ", config.head_dim(), " in a plain directory");
+  }
 }
 
 // The word embeddings as one table.
@@ -161,14 +203,18 @@ std::string owner(const std::string& path) {
 void save_model(Backend& backend, Model& model, const std::filesystem::path& directory, ExportForm form) {
   Collector out(backend);
   Config config = model.config;
-  if (form == ExportForm::dense)
+  if (form == ExportForm::dense) {
+    expect_portable_heads(config);
     config.layers.assign(config.layers.size(), {config.heads, config.head_dim(), config.ffn});
+  }
 
   std::unordered_set<std::string> linears;
+  std::size_t seen = 0;
   model.visit_linears([&](const std::string& path, Linear& linear) {
     linears.insert(path);
+    const std::size_t layer = seen++ / kLinearsOfALayer;
     if (form == ExportForm::dense) {
-      add_dense_linear(out, backend, path, linear, config);
+      add_dense_linear(out, backend, path, linear, model.config.layers[layer], config);
       return;
     }
     add_weight(out, backend, path + ".weight", *linear.weight);

@@ -5,87 +5,19 @@
 #include <cmath>
 #include <limits>
 
-#include "bertx/error.h"
-#include "bertx/files.h"
+#include "common/svg.h"
 #include "common/text.h"
 
 namespace bertx::tools {
+
+using namespace svg;
+
 namespace {
 
 constexpr double kLeft = 76, kTop = 66, kWidth = 520, kHeight = 340, kBottom = 58, kRow = 20;
 
-// Told apart by people who see colours differently, too (Okabe & Ito), and by their dashes when printed in grey.
-constexpr std::array<const char*, 6> kColours{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#333333"};
+// Lines are told apart by their dashes, too, when printed in grey.
 constexpr std::array<const char*, 3> kDashes{"", "7 4", "2 3"};
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
-
-/// One axis: from values to places, and where its ticks are.
-struct Axis {
-  double least = 0, most = 1;
-  bool logarithmic = false;
-  std::vector<double> ticks;
-
-  /// 0 at the least value, 1 at the most.
-  double share(double value) const {
-    return logarithmic ? std::log(value / least) / std::log(most / least) : (value - least) / (most - least);
-  }
-};
-
-/// From `least` (0, as a rule) to a round number above `most`, four to eight ticks.
-Axis linear_axis(double least, double most) {
-  Axis axis;
-  const double raw = std::max(most - least, 1e-9) / 6, power = std::pow(10, std::floor(std::log10(raw)));
-  double step = 10 * power;
-  for (const double nice : {5.0, 2.5, 2.0, 1.0}) {
-    if (nice * power >= raw) step = nice * power;
-  }
-  axis.least = step * std::floor(least / step + 1e-9);
-  axis.most = step * std::ceil(most / step - 1e-9);
-  for (double tick = axis.least; tick <= axis.most + step / 2; tick += step) axis.ticks.push_back(tick);
-  return axis;
-}
-
-/// Ticks at 1, 2 and 5 times the powers of ten.
-Axis logarithmic_axis(double least, double most) {
-  Axis axis;
-  axis.logarithmic = true;
-  for (double power = std::pow(10, std::floor(std::log10(least))); power <= most; power *= 10) {
-    for (const double nice : {1.0, 2.0, 5.0}) axis.ticks.push_back(nice * power);
-  }
-  axis.ticks.push_back(10 * std::pow(10, std::floor(std::log10(most))));
-  while (axis.ticks.size() > 2 && axis.ticks[1] <= least) axis.ticks.erase(axis.ticks.begin());
-  while (axis.ticks.size() > 2 && axis.ticks[axis.ticks.size() - 2] >= most) axis.ticks.pop_back();
-  axis.least = axis.ticks.front();
-  axis.most = axis.ticks.back();
-  return axis;
-}
-
-std::string number(double value) { return fixed(value, 1); }
-std::string tick_text(double value) { return number_text(std::round(1e6 * value) / 1e6); }
-
-std::string label(double x, double y, const std::string& anchor, const std::string& text,
-                  const std::string& more = "") {
-  return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" text-anchor=\"" + anchor + "\"" + more + ">" +
-         escaped(text) + "</text>\n";
-}
-
-std::string segment(double x1, double y1, double x2, double y2, const std::string& style) {
-  return "<line x1=\"" + number(x1) + "\" y1=\"" + number(y1) + "\" x2=\"" + number(x2) + "\" y2=\"" + number(y2) +
-         "\" " + style + "/>\n";
-}
 
 std::string stroke_of(std::size_t line) {
   const std::string dash = kDashes[line / kColours.size() % kDashes.size()];
@@ -115,11 +47,7 @@ std::string svg_of(const Plot& plot) {
   for (const Plot::Line& line : plot.lines) longest = std::max(longest, line.name.size());
   const double legend = kLeft + kWidth + 24, width = legend + 46 + 7 * static_cast<double>(longest);
   const double height = std::max(kTop + kHeight + kBottom, kTop + kRow * static_cast<double>(plot.lines.size() + 1));
-  std::string out = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(width) + "\" height=\"" +
-                    number(height) + "\" viewBox=\"0 0 " + number(width) + " " + number(height) +
-                    "\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"#222222\">\n";
-  out += "<title>" + escaped(plot.title) + "</title>\n";
-  out += "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
+  std::string out = svg::page(width, height, plot.title);
   out += label(kLeft, 26, "start", plot.title, " font-size=\"17\" font-weight=\"bold\"");
   out += label(kLeft, 46, "start", plot.subtitle, " fill=\"#555555\"");
 

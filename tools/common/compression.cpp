@@ -35,7 +35,7 @@ bool decide_training(const Compression& compression, bool at_once) {
 namespace {
 
 /// Model and tokenizer without training data; validation data where it is given.
-Setup prepare_without_training_data(TrainFlags& train) {
+Setup prepare_without_training_data(TrainFlags& train, TaskData* ready) {
   Setup setup;
   setup.backend = start_backend(train.run);
   setup.directory = resolve_model_directory(train.model);
@@ -43,7 +43,9 @@ Setup prepare_without_training_data(TrainFlags& train) {
   setup.tokenizer = Tokenizer::load(setup.directory);
   setup.model = load_model(*setup.backend, setup.directory);
   require_finite(*setup.backend, *setup.model, setup.directory.string());
-  if (!train.data.validation_file.empty()) {
+  if (ready) {
+    setup.data = std::move(*ready);
+  } else if (!train.data.validation_file.empty()) {
     require_classifier(setup.model->config, setup.directory);
     fit_length(train.data, train.max_seq_length_given, setup.model->config);
     setup.data = load_data(train.data, Wanted::validation, false, &setup.model->config, true);
@@ -75,7 +77,7 @@ int compress_at_once(Setup& setup, const Compression& compression, Figures* figu
 
 Setup prepare_compression(Compression& compression, TaskData* ready) {
   if (names_training_data(compression.train.data)) return prepare_training(compression.train, ready);
-  return prepare_without_training_data(compression.train);
+  return prepare_without_training_data(compression.train, ready);
 }
 
 std::unique_ptr<TrainHook> make_hook(const Setup& setup, const Compression& compression) {

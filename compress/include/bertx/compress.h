@@ -56,6 +56,8 @@ void keep_neurons(Backend& backend, Model& model, const std::vector<std::vector<
 void mask_weights(Backend& backend, Model& model, bool with_scores);
 /// Masked weights become CSR where at least `least` of the matrix is zero, dense with exact zeros elsewhere.
 void finalize_masks(Backend& backend, Model& model, double least = 0.5);
+/// Dense weights of the encoder become CSR where their zeros make the file smaller that way.
+void compact_zeros(Backend& backend, Model& model);
 
 /// What is in one linear map of the encoder.
 struct MatrixReport {
