@@ -11,6 +11,7 @@ using Arguments = std::vector<std::string>;
 int train_command(const Arguments& arguments);
 int prune_command(const Arguments& arguments);
 int share_command(const Arguments& arguments);
+int distill_command(const Arguments& arguments);
 int eval_command(const Arguments& arguments);
 int predict_command(const Arguments& arguments);
 int tokenize_command(const Arguments& arguments);

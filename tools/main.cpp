@@ -26,6 +26,7 @@ constexpr Command kCommands[] = {
     {"train", train_command, "fine-tune a model on a GLUE task or on your own labelled texts"},
     {"prune", prune_command, "make a smaller, faster model: magnitude, movement, soft_movement, heads"},
     {"share", share_command, "one set of weights for groups of layers, from a trained model or new"},
+    {"distill", distill_command, "train a small model to answer as a large, fine-tuned one does"},
     {"eval", eval_command, "measure a model on labelled texts"},
     {"predict", predict_command, "label texts: one in a line, one JSON line out"},
     {"tokenize", tokenize_command, "token ids of texts, as JSON lines"},
@@ -55,7 +56,7 @@ const Command& find_command(const std::string& name) {
     names.push_back(command.name);
   }
   fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names),
-       "; expected one of train, prune, share, eval, predict, tokenize, inspect, bench, help");
+       "; expected one of train, prune, share, distill, eval, predict, tokenize, inspect, bench, help");
 }
 
 /// What is not a sub-command: help and version. `name` is the first argument.

@@ -9,8 +9,9 @@ namespace {
 
 const fs::path kRoot = BERTX_SOURCE_DIR;
 // Private to bertx as a whole, not to the engine: the strict JSON reader; copies between host and backend; the update
-// that `bertx bench` times and the tolerance that it checks by, so that there is one of each.
-const std::vector<std::string> kShared{"io/json.h", "weights/host_copy.h", "train/update_step.h", "core/tolerance.h"};
+// that `bertx bench` times and the tolerance that it checks by, so that there is one of each; checksums.
+const std::vector<std::string> kShared{"io/json.h", "weights/host_copy.h", "train/update_step.h", "core/tolerance.h",
+                                       "train/crc32c.h"};
 
 std::string joined(const std::vector<std::string>& lines) {
   std::string out;
