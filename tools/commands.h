@@ -14,6 +14,7 @@ int factorize_command(const Arguments& arguments);
 int share_command(const Arguments& arguments);
 int compress_command(const Arguments& arguments);
 int export_command(const Arguments& arguments);
+int distill_command(const Arguments& arguments);
 int eval_command(const Arguments& arguments);
 int predict_command(const Arguments& arguments);
 int tokenize_command(const Arguments& arguments);

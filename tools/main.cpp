@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"share", share_command, "one set of weights for groups of layers, from a trained model or new"},
     {"compress", compress_command, "a recipe of several methods, step by step, from a file"},
     {"export", export_command, "a compressed model as a plain Hugging Face directory, or a plain one compressed"},
+    {"distill", distill_command, "train a small model to answer as a large, fine-tuned one does"},
     {"eval", eval_command, "measure a model on labelled texts"},
     {"predict", predict_command, "label texts: one in a line, one JSON line out"},
     {"tokenize", tokenize_command, "token ids of texts, as JSON lines"},

@@ -29,7 +29,11 @@ int train_command(const Arguments& arguments) {
   finish_training_flags(flags, train);
   const SignalScope signals;
 
-  // 2. Tokenizer, data as token ids, model with a head for the labels.
+  return train_and_print(train);
+}
+
+int train_and_print(TrainFlags& train) {
+  // 2. Tokenizer, data as token ids, model with a head for the labels; a teacher where one is named.
   Setup setup = prepare_training(train);
   if (setup.signal != 0) return 128 + setup.signal;
   Output out;

@@ -8,22 +8,8 @@ namespace bertx {
 namespace {
 
 using checked::Call, checked::column_norm, checked::csr_norm, checked::max_abs, checked::root, checked::row_norm;
-
-double dropout_scale(Dropout dropout) { return 1 / (1 - static_cast<double>(dropout.p)); }
-
-/// A weight prepared by `fast`, with what the oracle needs to apply it in its own way.
-class CheckedWeight final : public PreparedWeight {
- public:
-  std::string_view kernel() const override { return prepared->kernel(); }
-  std::size_t bytes() const override { return prepared->bytes(); }
-  std::vector<TunedTime> tuning() const override { return prepared->tuning(); }
-
-  std::unique_ptr<PreparedWeight> prepared;
-  std::unique_ptr<Call> owner;  // keeps the mirrors alive
-  CsrPattern pattern;
-  Tensor values;
-  bool sparse = false;
-};
+using checked::CheckedWeight, checked::classified, checked::dropout_scale, checked::largest_score,
+    checked::least_column_norm;
 
 class CheckedBackend final : public Backend {
  public:
@@ -289,6 +275,35 @@ class CheckedBackend final : public Backend {
     return m.compare(got, want, logits.size(), (1 + max_abs(m(logits))) * target);
   }
 
+  double softened_divergence(Tensor logits, Tensor targets, double temperature, double scale, Tensor dlogits) override {
+    Call m = call("softened_divergence");
+    const double largest = 1 + (max_abs(m(logits)) + max_abs(m(targets))) / temperature;
+    const double magnitude = std::abs(scale) * temperature * largest / static_cast<double>(logits.cols);
+    const double want = oracle_->softened_divergence(m(logits), m(targets), temperature, scale, m(dlogits));
+    const double got = fast_->softened_divergence(logits, targets, temperature, scale, dlogits);
+    m.compare("dlogits", dlogits, logits.rows, magnitude);
+    return m.compare(got, want, logits.rows, temperature * temperature * largest);
+  }
+  double cosine_distance(Tensor x, Tensor targets, double scale, Tensor dx) override {
+    Call m = call("cosine_distance");
+    const double want = oracle_->cosine_distance(m(x), m(targets), scale, m(dx));
+    const double got = fast_->cosine_distance(x, targets, scale, dx);
+    m.compare("dx", dx, x.rows, 2 * std::abs(scale) / static_cast<double>(x.cols) / least_column_norm(m(x)));
+    return m.compare(got, want, x.rows, 2);
+  }
+  double relation_distance(Comparison comparison, std::int64_t heads, Tensor a, Tensor b, Tensor teacher_a,
+                           Tensor teacher_b, Tensor starts, double scale, Tensor da, Tensor db) override {
+    Call m = call("relation_distance");
+    const checked::RelationBounds bounds(m, comparison, heads, a, b, teacher_a, teacher_b, starts, scale);
+    const double magnitude_a = bounds.da + max_abs(m(da)), magnitude_b = bounds.db + max_abs(m(db));
+    const double want = oracle_->relation_distance(comparison, heads, m(a), m(b), m(teacher_a), m(teacher_b), m(starts),
+                                                   scale, m(da), m(db));
+    const double got = fast_->relation_distance(comparison, heads, a, b, teacher_a, teacher_b, starts, scale, da, db);
+    m.compare("da", da, a.rows, magnitude_a);
+    m.compare("db", db, a.rows, magnitude_b);
+    return m.compare(got, want, a.rows, bounds.value);
+  }
+
   void mask_apply(Tensor w, Tensor mask, Tensor out) override {
     Call m = call("mask_apply");
     oracle_->mask_apply(m(w), m(mask), m(out));
@@ -358,16 +373,6 @@ class CheckedBackend final : public Backend {
     weight->owner = std::make_unique<Call>(*fast_, *oracle_, "prepare");
     fill_mirrors(*weight, *weight->owner);
     return weight;
-  }
-  static double largest_score(AttentionShape shape, Tensor q, Tensor k) {
-    const std::int64_t dim = std::max<std::int64_t>(1, shape.head_dim);
-    return column_norm(q, dim) * column_norm(k, dim) / root(dim);
-  }
-  // Both softmax losses: an error of a logit's size in the exponent, relative to the gradient's largest element.
-  static double classified(Call& m, Tensor logits, Tensor dlogits, std::int64_t n, double got, double want) {
-    const double largest = 1 + max_abs(m(logits));
-    m.compare("dlogits", dlogits, n, max_abs(m(dlogits)) * largest);
-    return m.compare(got, want, n, largest);
   }
 
   std::unique_ptr<Backend> fast_, oracle_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <list>
 #include <vector>
 
@@ -57,6 +58,17 @@ inline double column_norm(Tensor x, std::int64_t group) {
   return std::sqrt(largest);
 }
 inline double column_norm(Tensor x) { return column_norm(x, std::max<std::int64_t>(1, x.rows)); }
+
+/// Smallest Euclidean norm of a column that is not zero; 1 where there is none.
+inline double least_column_norm(Tensor x) {
+  double least = std::numeric_limits<double>::infinity();
+  for (std::int64_t j = 0; j < x.cols; ++j) {
+    double sum = 0;
+    for (std::int64_t i = 0; i < x.rows; ++i) sum += value_at(x, i, j) * value_at(x, i, j);
+    if (sum > 0) least = std::min(least, sum);
+  }
+  return std::isinf(least) ? 1.0 : std::sqrt(least);
+}
 
 /// Largest Euclidean norm of a row, or of a column, of a CSR matrix.
 inline double csr_norm(const CsrPattern& w, Tensor values, bool of_columns) {
@@ -160,6 +172,64 @@ class Call {
   Backend &fast_, &oracle_;
   std::string_view operation_;
   std::list<Entry> entries_;  // nodes stay where they are
+};
+
+/// A weight prepared by `fast`, with what the oracle needs to apply it in its own way.
+class CheckedWeight final : public PreparedWeight {
+ public:
+  std::string_view kernel() const override { return prepared->kernel(); }
+  std::size_t bytes() const override { return prepared->bytes(); }
+  std::vector<TunedTime> tuning() const override { return prepared->tuning(); }
+
+  std::unique_ptr<PreparedWeight> prepared;
+  std::unique_ptr<Call> owner;  // keeps the mirrors alive
+  CsrPattern pattern;
+  Tensor values;
+  bool sparse = false;
+};
+
+// ---- bounds of results that more than one operation has -------------------------------------------------------------
+
+inline double dropout_scale(Dropout dropout) { return 1 / (1 - static_cast<double>(dropout.p)); }
+
+/// A bound of the scores of attention: |q| |k| / √dim.
+inline double largest_score(AttentionShape shape, Tensor q, Tensor k) {
+  const std::int64_t dim = std::max<std::int64_t>(1, shape.head_dim);
+  return column_norm(q, dim) * column_norm(k, dim) / root(dim);
+}
+
+/// Both softmax losses: an error of a logit's size in the exponent, relative to the gradient's largest element.
+inline double classified(Call& m, Tensor logits, Tensor dlogits, std::int64_t n, double got, double want) {
+  const double largest = 1 + max_abs(m(logits));
+  m.compare("dlogits", dlogits, n, max_abs(m(dlogits)) * largest);
+  return m.compare(got, want, n, largest);
+}
+
+/// Magnitudes of the value and the gradients of relation_distance. A gradient sums over a sequence what one pair can
+/// bring; scores err as products do, and probabilities by the factor of an error in the exponent.
+struct RelationBounds {
+  double value = 0, da = 0, db = 0;
+
+  RelationBounds(Call& m, Comparison comparison, std::int64_t heads, Tensor a, Tensor b, Tensor teacher_a,
+                 Tensor teacher_b, Tensor starts, double scale) {
+    if (heads == 0) return;
+    const AttentionShape student{heads, a.rows / heads}, teacher{heads, teacher_a.rows / heads};
+    const double score = 1 + largest_score(student, m(a), m(b)) + largest_score(teacher, m(teacher_a), m(teacher_b));
+    const bool squares = comparison == Comparison::squares;
+    double count = 0, longest = 0;
+    for (std::int64_t s = 0; s + 1 < starts.cols; ++s) {
+      const double length = value_at(m(starts), 0, s + 1) - value_at(m(starts), 0, s);
+      count += static_cast<double>(heads) * length * (squares ? length : 1);
+      longest = std::max(longest, length);
+    }
+    if (count == 0) return;
+    // The probabilities of one query sum to 1, those of one key over all queries to at most their number.
+    const double pair =
+        std::abs(scale) / count * score / std::sqrt(static_cast<double>(std::max<std::int64_t>(1, student.head_dim)));
+    da = pair * max_abs(m(b)) * (squares ? longest : 2);
+    db = pair * max_abs(m(a)) * longest;
+    value = squares ? score * score : score;
+  }
 };
 
 }  // namespace bertx::checked

@@ -41,6 +41,7 @@ Batch collate(std::span<const EncodedExample> examples, std::span<const std::int
   for (std::size_t b = 0; b < count; ++b) tokens += at(b).ids.size();
 
   Batch batch;
+  batch.examples.assign(indices.begin(), indices.end());
   batch.ids.reserve(tokens);
   batch.types.reserve(tokens);
   batch.starts.reserve(count + 1);

@@ -12,6 +12,18 @@ void project_and_add(Exec& exec, const Linear& linear, Tensor x, Dropout dropout
 
 }  // namespace
 
+// x [H, T] -> q, k, v, each [D, T], one below the other
+void EncoderLayer::project(Exec& exec, Tensor x, Tensor qkv) const {
+  if (stacked) {
+    exec.backend.apply(*stacked->weight, x, qkv, {stacked->bias.tensor});
+    return;
+  }
+  const std::int64_t width = shape.heads * shape.head_dim;
+  query.forward(exec, x, qkv.row_range(0, width));
+  key.forward(exec, x, qkv.row_range(width, width));
+  value.forward(exec, x, qkv.row_range(2 * width, width));
+}
+
 // x [H, T] -> y [H, n], n = T unless only some tokens are wanted; D = heads * head_dim
 void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved, Tensor only) const {
   if (saved && exec.recompute) return forward_keeping_input(exec, x, starts, y, saved, only);
@@ -24,13 +36,7 @@ void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved*
   // Attention: q, k, v [D, T] -> context [D, T]
   const Tensor qkv = exec.take(3 * width, tokens);
   const Tensor q = qkv.row_range(0, width), k = qkv.row_range(width, width), v = qkv.row_range(2 * width, width);
-  if (stacked) {
-    backend.apply(*stacked->weight, x, qkv, {stacked->bias.tensor});
-  } else {
-    query.forward(exec, x, q);
-    key.forward(exec, x, k);
-    value.forward(exec, x, v);
-  }
+  project(exec, x, qkv);
   const Tensor context = exec.take(width, tokens);
   const Tensor log_sum_exp = saved ? exec.take(shape.heads, tokens) : Tensor{};
   backend.attention({shape.heads, shape.head_dim}, q, k, v, starts, on_scores, context, log_sum_exp);
@@ -118,6 +124,9 @@ void EncoderLayer::backward(Exec& exec, const Saved& saved, Tensor starts, Tenso
   const Tensor dq = exec.take(width, tokens), dk = exec.take(width, tokens), dv = exec.take(width, tokens);
   backend.attention_grad({shape.heads, shape.head_dim}, saved.q, saved.k, saved.v, starts, saved.attention_dropout,
                          saved.context, saved.log_sum_exp, dcontext, dq, dk, dv);
+  if (exec.tap) {
+    exec.tap->attention(exec, index, {shape.heads, shape.head_dim}, saved.q, saved.k, saved.v, starts, dq, dk, dv);
+  }
   query.backward(exec, saved.x, dq, dx, Write::add);
   key.backward(exec, saved.x, dk, dx, Write::add);
   value.backward(exec, saved.x, dv, dx, Write::add);

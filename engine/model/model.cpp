@@ -23,7 +23,14 @@ Tensor Model::forward(Exec& exec, const Batch& batch, Saved* saved) const {
     }
     first_tokens = exec.integers(std::span(batch.starts).first(static_cast<std::size_t>(batch.sequences())));
   }
-  const Tensor hidden = run_encoder(exec, batch, saved, nullptr, first_tokens);
+  Tensor hidden = run_encoder(exec, batch, saved, nullptr, exec.all_tokens ? Tensor{} : first_tokens);
+  const Tensor picked = exec.all_tokens ? first_tokens : Tensor{};
+  if (!picked.empty()) {
+    const Tensor all = hidden;
+    hidden = exec.take(all.rows, picked.cols);
+    exec.backend.gather_columns(all, picked, hidden);
+  }
+  if (saved) saved->picked = picked;
   return head_forward(exec, head, pooler ? &*pooler : nullptr, hidden, saved ? &saved->head : nullptr);
 }
 
@@ -63,13 +70,26 @@ double Model::loss(Exec& exec, const Batch& batch, Tensor logits, double scale, 
 void Model::backward(Exec& exec, const Batch& batch, const Saved& saved, Tensor dlogits) {
   const Arena::Mark mark = exec.arena.mark();
   const Tensor dhidden = exec.take(config.hidden, saved.hidden.cols);
-  head_backward(exec, head, pooler ? &*pooler : nullptr, saved.head, dlogits, dhidden);
+  if (saved.picked.empty()) {
+    head_backward(exec, head, pooler ? &*pooler : nullptr, saved.head, dlogits, dhidden);
+  } else {
+    const Tensor dpicked = exec.take(config.hidden, saved.picked.cols);
+    head_backward(exec, head, pooler ? &*pooler : nullptr, saved.head, dlogits, dpicked);
+    exec.backend.gather_columns_grad(dpicked, saved.picked, dhidden);
+  }
+  const auto tap = [&](int layer, Tensor y, Tensor gradient) {
+    if (exec.tap) exec.tap->output(exec, layer, y, saved.starts, gradient);
+  };
+  const int last = static_cast<int>(layers.size()) - 1;
+  tap(last, saved.hidden, dhidden);
   Tensor dx = exec.take(config.hidden, batch.tokens()), dy = exec.take(config.hidden, batch.tokens());
-  layers.back().backward(exec, saved.layers.back(), saved.starts, dhidden, dy, static_cast<int>(layers.size()) - 1);
+  layers.back().backward(exec, saved.layers.back(), saved.starts, dhidden, dy, last);
   for (std::size_t i = layers.size() - 1; i-- > 0;) {
+    tap(static_cast<int>(i), saved.layers[i + 1].x, dy);
     layers[i].backward(exec, saved.layers[i], saved.starts, dy, dx, static_cast<int>(i));
     std::swap(dx, dy);
   }
+  tap(-1, saved.layers.front().x, dy);
   embeddings.backward(exec, saved.embeddings, saved.ids, saved.types, saved.starts, dy);
   exec.arena.rewind(mark);
 }
@@ -116,15 +136,17 @@ void Model::visit_linears(const std::function<void(const std::string& path, Line
 }
 
 void Model::zero_gradients(Backend& backend) {
-  visit([&](const std::string&, Parameter& p) {
-    if (p.frozen) {
-      p.grad = {};
-    } else if (p.grad.tensor.empty()) {
-      p.grad = make_storage(backend, p.tensor().rows, p.tensor().cols, p.tensor().dtype);
-    } else {
-      backend.fill(p.gradient(), 0.0);
-    }
-  });
+  visit([&](const std::string&, Parameter& p) { p.zero_gradient(backend); });
+}
+
+void Parameter::zero_gradient(Backend& backend) {
+  if (frozen) {
+    grad = {};
+  } else if (grad.tensor.empty()) {
+    grad = make_storage(backend, tensor().rows, tensor().cols, tensor().dtype);
+  } else {
+    backend.fill(gradient(), 0.0);
+  }
 }
 
 void Model::drop_gradients() {

@@ -22,23 +22,54 @@ constexpr const char* kRequired[] = {"config.json", "model.safetensors", kOptimi
 
 void write_json(const fs::path& path, const nlohmann::json& json) { write_text_file(path, json.dump(2) + "\n"); }
 
-void write_moments(const fs::path& path, Backend& backend, const Optimizer& optimizer) {
-  std::vector<TensorToWrite> tensors;
-  std::vector<std::vector<std::byte>> copies;  // of memory that the host cannot read
-  const auto add = [&](const std::string& name, Tensor t) {
+/// Tensors of a backend on their way into a file.
+class TensorList {
+ public:
+  explicit TensorList(Backend& backend) : backend_(backend) {}
+  void add(const std::string& name, Tensor t) {
     const void* data = t.data;
-    if (!backend.host_memory()) {
-      copies.emplace_back(static_cast<std::size_t>(t.size()) * size_of(t.dtype));
-      backend.download(t, view(copies.back().data(), t.rows, t.cols, t.dtype));
-      data = copies.back().data();
+    if (!backend_.host_memory()) {
+      copies_.emplace_back(static_cast<std::size_t>(t.size()) * size_of(t.dtype));
+      backend_.download(t, view(copies_.back().data(), t.rows, t.cols, t.dtype));
+      data = copies_.back().data();
     }
-    tensors.push_back({name, element_type_of(t.dtype), {t.rows, t.cols}, data});
-  };
-  for (const Optimizer::Entry& entry : optimizer.entries()) {
-    add(entry.path + ".exp_avg", entry.first_moment.tensor);
-    add(entry.path + ".exp_avg_sq", entry.second_moment.tensor);
+    tensors_.push_back({name, element_type_of(t.dtype), {t.rows, t.cols}, data});
   }
-  write_safetensors(path, tensors);
+  void write(const fs::path& path) const { write_safetensors(path, tensors_); }
+  bool empty() const { return tensors_.empty(); }
+
+ private:
+  Backend& backend_;
+  std::vector<TensorToWrite> tensors_;
+  std::vector<std::vector<std::byte>> copies_;  // of memory that the host cannot read
+};
+
+void write_moments(const fs::path& path, Backend& backend, const Optimizer& optimizer) {
+  TensorList tensors(backend);
+  for (const Optimizer::Entry& entry : optimizer.entries()) {
+    tensors.add(entry.path + ".exp_avg", entry.first_moment.tensor);
+    tensors.add(entry.path + ".exp_avg_sq", entry.second_moment.tensor);
+  }
+  tensors.write(path);
+}
+
+void write_objective(const fs::path& path, Backend& backend, Objective& objective) {
+  TensorList tensors(backend);
+  objective.visit([&](const std::string& name, Parameter& p) { tensors.add(name, p.tensor()); });
+  if (!tensors.empty()) tensors.write(path);
+}
+
+void load_tensor(const SafetensorsFile& file, const std::string& name, Backend& backend, Tensor to) {
+  const TensorEntry* entry = file.find(name);
+  const std::string where = file.path().string(),
+                    expected = text(name_of(element_type_of(to.dtype)), " [", to.rows, ", ", to.cols, "]");
+  if (!entry) fail(ErrorKind::bad_input, where, ": found no ", name, ", expected ", expected);
+  if (entry->type != element_type_of(to.dtype) || entry->shape != std::vector<std::int64_t>{to.rows, to.cols}) {
+    fail(ErrorKind::bad_input, where, ": ", name, ": found ", name_of(entry->type), " ", entry->shape_text(),
+         ", expected ", expected, " as the model's parameter");
+  }
+  require_finite(*entry, file.path());
+  backend.upload(view(entry->data, to.rows, to.cols, to.dtype), to);
 }
 
 void write_manifest(const fs::path& directory) {
@@ -59,6 +90,7 @@ void write_checkpoint(const fs::path& path, const CheckpointContent& content) {
   save_model(content.backend, content.model, writer.path(), ExportForm::native);
   if (content.tokenizer) content.tokenizer->save(writer.path());
   write_moments(writer.path() / kOptimizerFile, content.backend, content.optimizer);
+  if (content.objective) write_objective(writer.path() / kObjectiveFile, content.backend, *content.objective);
   write_json(writer.path() / kTrainerState, content.trainer_state);
   write_json(writer.path() / kBertxState, content.bertx_state);
   write_json(writer.path() / kTrainingArgs, content.training_args);
@@ -117,28 +149,30 @@ void verify_checkpoint(const fs::path& path) {
 void load_moments(const fs::path& checkpoint, Backend& backend, Optimizer& optimizer) {
   const fs::path path = checkpoint / kOptimizerFile;
   const SafetensorsFile file = SafetensorsFile::open(path);
-  const auto load = [&](const std::string& name, Tensor moment) {
-    const TensorEntry* entry = file.find(name);
-    const std::string expected =
-        text(name_of(element_type_of(moment.dtype)), " [", moment.rows, ", ", moment.cols, "]");
-    if (!entry) fail(ErrorKind::bad_input, path.string(), ": found no ", name, ", expected ", expected);
-    if (entry->type != element_type_of(moment.dtype) ||
-        entry->shape != std::vector<std::int64_t>{moment.rows, moment.cols}) {
-      fail(ErrorKind::bad_input, path.string(), ": ", name, ": found ", name_of(entry->type), " ", entry->shape_text(),
-           ", expected ", expected, " as the model's parameter");
-    }
-    require_finite(*entry, path);
-    backend.upload(view(entry->data, moment.rows, moment.cols, moment.dtype), moment);
-  };
   for (const Optimizer::Entry& entry : optimizer.entries()) {
-    load(entry.path + ".exp_avg", entry.first_moment.tensor);
-    load(entry.path + ".exp_avg_sq", entry.second_moment.tensor);
+    load_tensor(file, entry.path + ".exp_avg", backend, entry.first_moment.tensor);
+    load_tensor(file, entry.path + ".exp_avg_sq", backend, entry.second_moment.tensor);
   }
   if (file.entries().size() != 2 * optimizer.entries().size()) {
     fail(ErrorKind::bad_input, path.string(), ": found ", file.entries().size(), " tensors, expected ",
          2 * optimizer.entries().size(), ", two for each parameter that is trained");
   }
   optimizer.moments_were_loaded();
+}
+
+void load_objective(const fs::path& checkpoint, Backend& backend, Objective& objective) {
+  std::vector<std::pair<std::string, Tensor>> parameters;
+  objective.visit([&](const std::string& name, Parameter& p) { parameters.emplace_back(name, p.tensor()); });
+  const fs::path path = checkpoint / kObjectiveFile;
+  std::error_code error;
+  const std::size_t expected = parameters.size();
+  if (expected == 0 && !fs::exists(path, error)) return;
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  if (file.entries().size() != expected) {
+    fail(ErrorKind::bad_input, path.string(), ": found ", file.entries().size(), " tensors, expected ", expected,
+         ", the parameters of the objective");
+  }
+  for (const auto& [name, tensor] : parameters) load_tensor(file, name, backend, tensor);
 }
 
 std::vector<std::pair<std::int64_t, fs::path>> list_checkpoints(const fs::path& output_dir) {

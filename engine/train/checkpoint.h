@@ -2,6 +2,7 @@
 //
 //   checkpoint-120/  config.json  model.safetensors   the model with masks and scores; load_model reads it
 //                    optimizer.safetensors            <path>.exp_avg, <path>.exp_avg_sq
+//                    objective.safetensors            parameters of the objective, where it has some
 //                    trainer_state.json               as transformers writes it
 //                    training_args.json               the options
 //                    bertx_state.json                 sampler position, running sums, data checksum, the hook's state
@@ -24,6 +25,7 @@ inline constexpr const char* kTrainerState = "trainer_state.json";
 inline constexpr const char* kBertxState = "bertx_state.json";
 inline constexpr const char* kTrainingArgs = "training_args.json";
 inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
+inline constexpr const char* kObjectiveFile = "objective.safetensors";
 inline constexpr const char* kManifest = "bertx_manifest.json";
 inline constexpr std::int64_t kCheckpointVersion = 1;
 
@@ -33,6 +35,7 @@ struct CheckpointContent {
   Backend& backend;
   Model& model;
   const Tokenizer* tokenizer;
+  Objective* objective;  ///< or null
   const Optimizer& optimizer;
   const nlohmann::json &trainer_state, &bertx_state, &training_args;
 };
@@ -43,6 +46,9 @@ void write_checkpoint(const std::filesystem::path& path, const CheckpointContent
 void verify_checkpoint(const std::filesystem::path& path);
 /// Moments of exactly the optimizer's parameters; Error(bad_input) otherwise.
 void load_moments(const std::filesystem::path& checkpoint, Backend& backend, Optimizer& optimizer);
+
+/// Exactly the parameters that the objective has; Error(bad_input) otherwise.
+void load_objective(const std::filesystem::path& checkpoint, Backend& backend, Objective& objective);
 
 /// checkpoint-<step> directories, ascending.
 std::vector<std::pair<std::int64_t, std::filesystem::path>> list_checkpoints(const std::filesystem::path& output_dir);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "bertx/error.h"
+#include "bertx/train.h"
 #include "train/crc32c.h"
 
 namespace bertx {
@@ -81,6 +82,21 @@ std::uint32_t fingerprint(std::span<const EncodedExample> examples) {
     crc = crc32c(&example.label, sizeof example.label, crc);
     crc = crc32c(&example.target, sizeof example.target, crc);
   }
+  return crc;
+}
+
+std::uint32_t fingerprint(Backend& backend, Model& model) {
+  std::uint32_t crc = 0;
+  std::vector<std::byte> host;
+  const auto add = [&](const std::string& path, Tensor x) {
+    crc = crc32c(path.data(), path.size(), crc);
+    host.resize(static_cast<std::size_t>(x.size()) * size_of(x.dtype));
+    if (host.empty()) return;
+    backend.download(x, view(host.data(), x.rows, x.cols, x.dtype));
+    crc = crc32c(host.data(), host.size(), crc);
+  };
+  model.visit_every_path([&](const std::string& path, Parameter& p) { add(path, p.tensor()); });
+  model.visit_structure([&](const std::string& path, Storage& part) { add(path, part.tensor); });
   return crc;
 }
 

@@ -21,7 +21,4 @@ std::int64_t output_count(const Model& model);
 void check_examples(const Model& model, std::span<const EncodedExample> examples, LabelKind kind,
                     std::string_view what);
 
-/// A checksum of everything that training sees of the examples, in their order.
-std::uint32_t fingerprint(std::span<const EncodedExample> examples);
-
 }  // namespace bertx

@@ -56,26 +56,35 @@ std::size_t weight_bytes(Backend& backend, Model& model) {
 }  // namespace
 
 TrainMemory plan_memory(Backend& backend, Model& model, std::span<const EncodedExample> examples, LabelKind kind,
-                        const TrainOptions& options) {
+                        const TrainOptions& options, Objective* objective) {
   const std::vector<std::int64_t> indices = longest_batch(examples, options);
   const Batch batch = collate(examples, indices, kind, output_count(model));
   TrainMemory memory;
   memory.sequences = batch.sequences();
   memory.tokens = batch.tokens();
   memory.weights = weight_bytes(backend, model);
+  const auto visit = [&](const Visit& parameter) {
+    model.visit(parameter);
+    if (objective) objective->visit(parameter);
+  };
+  if (objective) {
+    objective->visit([&](const std::string&, Parameter& p) { memory.weights += bytes_of(p.tensor()); });
+    memory.objective = objective->bytes();
+  }
 
-  model.drop_gradients();
+  const auto drop_gradients = [&] { visit([](const std::string&, Parameter& p) { p.grad = {}; }); };
+  drop_gradients();
   CountingBackend counting(backend);
   {
-    UpdateStep step(counting, model, options);
-    model.visit([&](const std::string&, Parameter& p) { memory.gradients += bytes_of(p.gradient()); });
+    UpdateStep step(counting, model, options, objective);
+    visit([&](const std::string&, Parameter& p) { memory.gradients += bytes_of(p.gradient()); });
     for (const Optimizer::Entry& entry : step.optimizer().entries()) {
       memory.moments += bytes_of(entry.first_moment.tensor) + bytes_of(entry.second_moment.tensor);
     }
     step.accumulate(batch, 0, 0, 1);
     memory.activations = step.arena().peak_bytes();
   }
-  model.drop_gradients();
+  drop_gradients();
   return memory;
 }
 

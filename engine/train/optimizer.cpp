@@ -15,15 +15,16 @@ bool alone(Model& model, const Parameter& word) {
 
 }  // namespace
 
-Optimizer::Optimizer(Backend& backend, Model& model, const TrainOptions& options)
+Optimizer::Optimizer(Backend& backend, Model& model, const TrainOptions& options, Objective* objective)
     : backend_(backend), max_grad_norm_(options.max_grad_norm) {
   hyper_.beta1 = options.adam_beta1;
   hyper_.beta2 = options.adam_beta2;
   hyper_.eps = options.adam_epsilon;
   hyper_.bias_correction = options.adam_bias_correction;
   model.zero_gradients(backend);
+  if (objective) objective->visit([&](const std::string&, Parameter& p) { p.zero_gradient(backend); });
   const Parameter* const word = alone(model, *model.embeddings.word) ? model.embeddings.word.get() : nullptr;
-  model.visit([&](const std::string& path, Parameter& p) {
+  const Visit add = [&](const std::string& path, Parameter& p) {
     const Tensor value = p.tensor();
     if (p.frozen || value.size() == 0) return;
     Entry entry{path, make_storage(backend, value.rows, value.cols, value.dtype),
@@ -42,7 +43,9 @@ Optimizer::Optimizer(Backend& backend, Model& model, const TrainOptions& options
       items_.push_back(item);
     }
     entries_.push_back(std::move(entry));
-  });
+  };
+  model.visit(add);
+  if (objective) objective->visit(add);
 }
 
 void Optimizer::use_word_rows(std::span<const std::int32_t> ids) {

@@ -12,9 +12,9 @@ namespace bertx {
 
 class Optimizer {
  public:
-  /// Gives every parameter that is not frozen a gradient and two moments of zeros. The representation of the model's
-  /// weights must not change while the optimizer lives.
-  Optimizer(Backend& backend, Model& model, const TrainOptions& options);
+  /// Gives every parameter that is not frozen a gradient and two moments of zeros, those of the objective (or null)
+  /// behind the model's. The representation of the model's weights must not change while the optimizer lives.
+  Optimizer(Backend& backend, Model& model, const TrainOptions& options, Objective* objective = nullptr);
 
   /// Of the word embeddings only rows of these ids have a gradient in this update; each of its micro-batches says so.
   /// Norm and AdamW then leave out what is zero: the gradients of all other rows, and the moments of rows that never

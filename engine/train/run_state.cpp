@@ -49,10 +49,9 @@ std::vector<std::string> compare_options(const nlohmann::json& saved, const Trai
     }
   }
   std::vector<std::string> warnings;
-  for (const char* key :
-       {"learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "adam_bias_correction", "weight_decay",
-        "max_grad_norm", "num_train_epochs", "max_steps", "warmup_steps", "warmup_ratio", "lr_scheduler_type",
-        "sawtooth_epochs", "sawtooth_floor"}) {
+  for (const char* key : {"learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "adam_bias_correction",
+                          "weight_decay", "max_grad_norm", "num_train_epochs", "max_steps", "warmup_steps",
+                          "warmup_ratio", "lr_scheduler_type", "sawtooth_epochs", "sawtooth_floor"}) {
     if (differs(key)) {
       warnings.push_back(text(key, " was ", found(key), " in ", where, " and is ", now[key].dump(), " from here on"));
     }
@@ -73,6 +72,12 @@ void compare_identity(const JsonObject& saved, const RunIdentity& now) {
   if (saved.boolean("compresses", false) != now.compresses) {
     fail(ErrorKind::usage, saved.where(), ": it was written ", now.compresses ? "without" : "with",
          " a compression method, and training now runs ", now.compresses ? "with" : "without", " one");
+  }
+  const std::string objective = saved.string("objective", "");
+  if (objective != now.objective) {
+    const auto named = [](const std::string& text) { return text.empty() ? "the labels alone" : text; };
+    fail(ErrorKind::usage, saved.where(), ": it was trained on ", named(objective), ", and training is now on ",
+         named(now.objective), "; a training can only go on with the same");
   }
 }
 
@@ -139,7 +144,8 @@ nlohmann::json trainer_state_to_json(const RunState& run, const TrainOptions& op
 }
 
 nlohmann::json bertx_state_to_json(const RunState& run, const RunIdentity& identity, const TrainOptions& options,
-                                   const TrainPlan& plan, const std::string& hook_state) {
+                                   const TrainPlan& plan, const std::string& hook_state,
+                                   const std::string& objective_state) {
   const std::int64_t group = run.at.step % plan.steps_per_epoch;
   return {{"step", run.at.step},
           {"sampler",
@@ -154,7 +160,9 @@ nlohmann::json bertx_state_to_json(const RunState& run, const RunIdentity& ident
           {"data", {{"examples", identity.examples}, {"crc32c", crc_text(identity.data_crc)}}},
           {"options", options_to_json(options)},
           {"compresses", identity.compresses},
-          {"hook", hook_state}};
+          {"hook", hook_state},
+          {"objective", identity.objective},
+          {"objective_state", objective_state}};
 }
 
 SavedRun read_run(const std::filesystem::path& checkpoint, const RunIdentity& identity, const TrainOptions& options,
@@ -167,6 +175,7 @@ SavedRun read_run(const std::filesystem::path& checkpoint, const RunIdentity& id
   SavedRun saved;
   saved.warnings = compare_options(object_at(mine, "options"), options, bertx_path.string());
   saved.hook_state = mine.string("hook");
+  saved.objective_state = mine.string("objective_state", "{}");
   RunState& run = saved.run;
   run.at.step = mine.integer("step", 0, kMost);
   run.at.total_steps = plan.total_steps;

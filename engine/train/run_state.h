@@ -25,6 +25,7 @@ struct RunIdentity {
   std::int64_t examples = 0;
   std::uint32_t data_crc = 0;  ///< of the training examples
   bool compresses = false;     ///< there is a TrainHook
+  std::string objective;       ///< Objective::identity(); empty: the labels
 };
 
 nlohmann::json options_to_json(const TrainOptions& options);
@@ -33,11 +34,12 @@ nlohmann::json options_to_json(const TrainOptions& options);
 nlohmann::json trainer_state_to_json(const RunState& run, const TrainOptions& options, const TrainPlan& plan);
 /// bertx_state.json: what resuming bit for bit needs beyond that.
 nlohmann::json bertx_state_to_json(const RunState& run, const RunIdentity& identity, const TrainOptions& options,
-                                   const TrainPlan& plan, const std::string& hook_state);
+                                   const TrainPlan& plan, const std::string& hook_state,
+                                   const std::string& objective_state);
 
 struct SavedRun {
   RunState run;
-  std::string hook_state;
+  std::string hook_state, objective_state;
   std::vector<std::string> warnings;  ///< options that differ and change how training goes on
 };
 /// Reads both from `checkpoint`. Throws Error(bad_input) where they are damaged, contradict each other or belong to

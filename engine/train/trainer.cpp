@@ -37,27 +37,29 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 TrainResult train(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data,
-                  const TrainOptions& options, TrainHook* hook, ProgressObserver* observer) {
-  return Trainer(backend, model, tokenizer, data, options, hook, observer).run();
+                  const TrainOptions& options, TrainHook* hook, ProgressObserver* observer, Objective* objective) {
+  return Trainer(backend, model, tokenizer, data, options, hook, observer, objective).run();
 }
 
 void prepare_for_training(Backend& backend, Model& model, const TrainOptions& options, TrainHook* hook,
-                          const TrainState& state) {
+                          const TrainState& state, Objective* objective) {
   if (options.freeze_embeddings) {
     model.embeddings.visit("", [](const std::string&, Parameter& p) { p.frozen = true; });
   }
   if (hook) hook->begin(backend, model, state);
   model.refresh(backend);
+  if (objective) objective->begin(backend, model);
 }
 
 Trainer::Trainer(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data,
-                 const TrainOptions& options, TrainHook* hook, ProgressObserver* observer)
+                 const TrainOptions& options, TrainHook* hook, ProgressObserver* observer, Objective* objective)
     : backend_(backend),
       model_(model),
       tokenizer_(tokenizer),
       data_(data),
       options_(options),
       hook_(hook),
+      objective_(objective),
       observer_(observer ? observer : &silent_),
       sampler_(static_cast<std::int64_t>(data.train.size()), options.seed) {}
 
@@ -84,6 +86,7 @@ TrainResult Trainer::run() {
   }
   step_.reset();
   model_.drop_gradients();
+  if (objective_) objective_->visit([](const std::string&, Parameter& p) { p.grad = {}; });
   summarise(first_step);
   return std::move(result_);
 }
@@ -116,7 +119,7 @@ void Trainer::start() {
   run_.at.total_steps = plan_.total_steps;
   std::optional<SavedRun> saved;
   fs::path checkpoint;
-  identity_ = {sampler_.count(), fingerprint(data_.train), hook_ != nullptr};
+  identity_ = {sampler_.count(), fingerprint(data_.train), hook_ != nullptr, objective_ ? objective_->identity() : ""};
   if (!options_.output_dir.empty()) {
     lock_.emplace(options_.output_dir);
     clean_leftovers(options_.output_dir);
@@ -134,12 +137,17 @@ void Trainer::start() {
     load(checkpoint, saved->hook_state);
   } else {
     if (!options_.output_dir.empty()) clear_output();
-    prepare_for_training(backend_, model_, options_, hook_, run_.at);
+    prepare_for_training(backend_, model_, options_, hook_, run_.at, objective_);
   }
-  const TrainMemory memory = plan_memory(backend_, model_, data_.train, data_.kind, options_);
-  step_.emplace(backend_, model_, options_);
+  const TrainMemory memory = plan_memory(backend_, model_, data_.train, data_.kind, options_, objective_);
+  step_.emplace(backend_, model_, options_, objective_);
   step_->reserve(memory.activations);
+  if (objective_) objective_->start(backend_, data_.train, *observer_);
   if (saved) load_moments(checkpoint, backend_, step_->optimizer());
+  if (saved && objective_) {
+    load_objective(checkpoint, backend_, *objective_);
+    objective_->load(saved->objective_state);
+  }
   if (options_.tensorboard) tensorboard_.emplace(options_.output_dir / "runs");
 }
 
@@ -157,7 +165,7 @@ void Trainer::clear_output() {
 void Trainer::load(const fs::path& checkpoint, const std::string& hook_state) {
   model_ = load_model(backend_, checkpoint);
   check_examples(model_, data_.train, data_.kind, "training data");
-  prepare_for_training(backend_, model_, options_, hook_, run_.at);
+  prepare_for_training(backend_, model_, options_, hook_, run_.at, objective_);
   if (hook_) hook_->load(hook_state);
   model_.refresh(backend_);
 }
@@ -202,6 +210,9 @@ void Trainer::log_if_due() {
                    {"learning_rate", run_.at.learning_rate}};
   if (hook_) {
     for (auto& figure : hook_->figures()) entry.push_back(std::move(figure));
+  }
+  if (objective_) {
+    for (auto& figure : objective_->take_figures()) entry.push_back(std::move(figure));
   }
   run_.loss_since_log = 0;
   run_.steps_since_log = 0;
@@ -265,8 +276,10 @@ void Trainer::save_checkpoint() {
   const fs::path path = checkpoint_path(options_.output_dir, run_.at.step);
   const nlohmann::json trainer_state = trainer_state_to_json(run_, options_, plan_),
                        arguments = options_to_json(options_),
-                       mine = bertx_state_to_json(run_, identity_, options_, plan_, hook_ ? hook_->save() : "{}");
-  write_checkpoint(path, {backend_, model_, tokenizer_, step_->optimizer(), trainer_state, mine, arguments});
+                       mine = bertx_state_to_json(run_, identity_, options_, plan_, hook_ ? hook_->save() : "{}",
+                                                  objective_ ? objective_->save() : "{}");
+  write_checkpoint(path,
+                   {backend_, model_, tokenizer_, objective_, step_->optimizer(), trainer_state, mine, arguments});
   result_.last_checkpoint = path;
   rotate_checkpoints(options_.output_dir, options_.save_total_limit, run_.at.step,
                      options_.load_best_model_at_end ? run_.best_step : -1);

@@ -17,7 +17,7 @@ namespace bertx {
 class Trainer {
  public:
   Trainer(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data,
-          const TrainOptions& options, TrainHook* hook, ProgressObserver* observer);
+          const TrainOptions& options, TrainHook* hook, ProgressObserver* observer, Objective* objective);
   TrainResult run();
 
  private:
@@ -47,6 +47,7 @@ class Trainer {
   TrainData data_;
   TrainOptions options_;
   TrainHook* hook_;
+  Objective* objective_;
   ProgressObserver silent_;
   ProgressObserver* observer_;
   Sampler sampler_;

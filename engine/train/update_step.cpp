@@ -18,12 +18,13 @@ namespace {
 
 }  // namespace
 
-UpdateStep::UpdateStep(Backend& backend, Model& model, const TrainOptions& options)
+UpdateStep::UpdateStep(Backend& backend, Model& model, const TrainOptions& options, Objective* objective)
     : backend_(backend),
       model_(model),
+      objective_(objective),
       seed_(options.seed),
       recompute_(options.gradient_checkpointing),
-      optimizer_(backend, model, options),
+      optimizer_(backend, model, options, objective),
       arena_(backend) {}
 
 UpdateResult UpdateStep::run(const TrainState& state, std::int64_t micro_batches,
@@ -59,6 +60,12 @@ double UpdateStep::accumulate(const Batch& batch, std::int64_t step, std::int64_
   arena_.reset();
   Exec exec{backend_, arena_, true, dropout_seed(seed_, step, micro)};
   exec.recompute = recompute_;
+  if (objective_) {
+    const double loss = objective_->run(exec, model_, batch, saved_, share);
+    if (!std::isfinite(loss)) fail_on_loss(backend_, model_, step + 1, loss);
+    optimizer_.use_word_rows(batch.ids);
+    return loss * share;
+  }
   const Tensor logits = model_.forward(exec, batch, &saved_);
   const Tensor dlogits = exec.take(logits.rows, logits.cols);
   const double loss = model_.loss(exec, batch, logits, share, dlogits);

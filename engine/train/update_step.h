@@ -19,7 +19,8 @@ struct UpdateResult {
 class UpdateStep {
  public:
   /// `seed` is that of the training; dropout follows from it, the step and the micro-batch.
-  UpdateStep(Backend& backend, Model& model, const TrainOptions& options);
+  /// Without an objective the loss is that of the labels.
+  UpdateStep(Backend& backend, Model& model, const TrainOptions& options, Objective* objective = nullptr);
 
   /// The update after `state.step` ones, with state.learning_rate. `batch(i)` is called for i in [0, micro_batches).
   /// Throws Error(numeric) before anything is updated when the loss or a gradient is not finite; it cannot go on then,
@@ -38,6 +39,7 @@ class UpdateStep {
  private:
   Backend& backend_;
   Model& model_;
+  Objective* objective_;
   std::uint64_t seed_;
   bool recompute_;
   Optimizer optimizer_;

@@ -226,6 +226,38 @@ double binary_cross_entropy(Backend& backend, Scene& s, Tensor logits, double sc
   return backend.binary_cross_entropy(logits, make_matrix(s.backend, logits.rows, logits.cols, values).tensor, scale,
                                       dlogits);
 }
+double softened_divergence(Backend& backend, Scene& s, Tensor logits, double scale, Tensor dlogits) {
+  RandomSource random(15);
+  const Storage targets = random_matrix(s.backend, random, logits.rows, logits.cols, 2);
+  return backend.softened_divergence(logits, targets.tensor, 3, scale, dlogits);
+}
+double cosine_distance(Backend& backend, Scene& s, Tensor x, double scale, Tensor dx) {
+  RandomSource random(16);
+  const Storage targets = random_matrix(s.backend, random, x.rows, x.cols);
+  return backend.cosine_distance(x, targets.tensor, scale, dx);
+}
+
+Verdict relation_gradient(Backend& backend, Comparison comparison, bool of_keys) {
+  Scene s(backend, 17, 10);
+  const Tensor starts = s.indices({0, 4, 4, 5, 9});
+  const Tensor a = s.matrix(6, 9), b = s.matrix(6, 9), teacher_a = s.matrix(10, 9), teacher_b = s.matrix(10, 9);
+  const Tensor da = s.zeros(6, 9), db = s.zeros(6, 9);
+  const auto value = [&](double scale, Tensor to_a, Tensor to_b) {
+    return backend.relation_distance(comparison, 2, a, b, teacher_a, teacher_b, starts, scale, to_a, to_b);
+  };
+  value(0.7, da, db);
+  return gradient_agrees([&] { return 0.7 * value(1, {}, {}); }, of_keys ? b : a, of_keys ? db : da);
+}
+// Values with themselves: what comes to a and to b lands in one gradient.
+Verdict self_relation_gradient(Backend& backend) {
+  Scene s(backend, 18, 10);
+  const Tensor starts = s.indices({0, 4, 9}), v = s.matrix(6, 9), teacher = s.matrix(4, 9), dv = s.zeros(6, 9);
+  const auto value = [&](double scale, Tensor to) {
+    return backend.relation_distance(Comparison::distributions, 2, v, v, teacher, teacher, starts, scale, to, to);
+  };
+  value(1, dv);
+  return gradient_agrees([&] { return value(1, {}); }, v, dv);
+}
 
 Verdict loss_gradient(Backend& backend, Loss loss, std::int64_t rows) {
   constexpr double kScale = 0.7;
@@ -301,6 +333,13 @@ std::vector<Check> checks() {
   add("span_cross_entropy: dlogits", [](Backend& b) { return loss_gradient(b, span_cross_entropy, 2); });
   add("mean_squared_error: dlogits", [](Backend& b) { return loss_gradient(b, mean_squared_error, 3); });
   add("binary_cross_entropy: dlogits", [](Backend& b) { return loss_gradient(b, binary_cross_entropy, 3); });
+  add("softened_divergence: dlogits", [](Backend& b) { return loss_gradient(b, softened_divergence, 4); });
+  add("cosine_distance: dx", [](Backend& b) { return loss_gradient(b, cosine_distance, 5); });
+  for (const Comparison comparison : {Comparison::squares, Comparison::distributions}) {
+    add("relation_distance: da", [=](Backend& b) { return relation_gradient(b, comparison, false); });
+    add("relation_distance: db", [=](Backend& b) { return relation_gradient(b, comparison, true); });
+  }
+  add("relation_distance: da", self_relation_gradient);
   add("mask_grad: dw", [](Backend& b) { return mask_gradient(b, false); });
   add("mask_grad: dscores", [](Backend& b) { return mask_gradient(b, true); });
   add("sigmoid_penalty: dscores", penalty_gradient);

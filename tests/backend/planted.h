@@ -142,6 +142,21 @@ class Planted final : public Backend {
   double binary_cross_entropy(Tensor logits, Tensor targets, double scale, Tensor dlogits) override {
     return loss("binary_cross_entropy", b_->binary_cross_entropy(logits, targets, scale, dlogits), dlogits);
   }
+  double softened_divergence(Tensor logits, Tensor targets, double temperature, double scale, Tensor dlogits) override {
+    return loss("softened_divergence", b_->softened_divergence(logits, targets, temperature, scale, dlogits), dlogits);
+  }
+  double cosine_distance(Tensor x, Tensor targets, double scale, Tensor dx) override {
+    const double value = b_->cosine_distance(x, targets, scale, dx);
+    spoil("cosine_distance: dx", dx);
+    return number("cosine_distance: the returned number", value);
+  }
+  double relation_distance(Comparison comparison, std::int64_t heads, Tensor a, Tensor b, Tensor teacher_a,
+                           Tensor teacher_b, Tensor starts, double scale, Tensor da, Tensor db) override {
+    const double value = b_->relation_distance(comparison, heads, a, b, teacher_a, teacher_b, starts, scale, da, db);
+    spoil("relation_distance: da", da);
+    if (db.data != da.data) spoil("relation_distance: db", db);
+    return number("relation_distance: the returned number", value);
+  }
   void mask_apply(Tensor w, Tensor mask, Tensor out) override {
     b_->mask_apply(w, mask, out);
     spoil("mask_apply: out", out);

@@ -158,6 +158,35 @@ void binary_cross_entropy(Scene& s) {
   s.trust(dlogits);
 }
 
+void softened_divergence(Scene& s) {
+  const Tensor logits = s.matrix(s.size(), s.size_or_zero(), 3), targets = s.matrix(logits.rows, logits.cols, 3);
+  const Tensor dlogits = s.random.chance(0.7) ? s.output(logits.rows, logits.cols) : Tensor{};
+  s.backend.softened_divergence(logits, targets, s.random.uniform(0.5, 5), any_scale(s), dlogits);
+  s.trust(dlogits, logits.rows == 1 ? 0 : 0.1);
+}
+
+void cosine_distance(Scene& s) {
+  const Tensor x = s.matrix(s.size(), s.size_or_zero()), targets = s.matrix(x.rows, x.cols);
+  const Tensor dx = s.random.chance(0.7) ? s.output(x.rows, x.cols) : Tensor{};
+  s.backend.cosine_distance(x, targets, any_scale(s), dx);
+  s.trust(dx, x.rows == 1 ? 0 : 0.1);  // in one dimension there are two directions
+}
+
+// As distillation calls it: queries and keys, or values with themselves; of a teacher of another width.
+void relation_distance(Scene& s) {
+  const AttentionOperands o = attention_operands(s);
+  const std::int64_t teacher_rows = o.shape.heads * s.random.integer(1, 70);
+  const bool itself = s.random.chance(0.3);
+  const Tensor a = o.q, b = itself ? o.q : o.k, teacher_a = s.matrix(teacher_rows, o.tokens),
+               teacher_b = itself ? teacher_a : s.matrix(teacher_rows, o.tokens);
+  const bool gradients = s.random.chance(0.8);
+  const Tensor da = gradients ? s.matrix(o.rows, o.tokens, 0.01) : Tensor{};
+  const Tensor db = gradients && !itself ? s.matrix(o.rows, o.tokens, 0.01) : da;
+  s.backend.relation_distance(s.random.chance(0.5) ? Comparison::squares : Comparison::distributions, o.shape.heads, a,
+                              b, teacher_a, teacher_b, o.starts, any_scale(s), da, db);
+  s.trust(da);
+}
+
 }  // namespace
 
 std::vector<Scenario> sequence_scenarios() {
@@ -171,7 +200,10 @@ std::vector<Scenario> sequence_scenarios() {
           {"cross_entropy", cross_entropy, {"dlogits", "the returned number"}},
           {"span_cross_entropy", span_cross_entropy, {"dlogits", "the returned number"}},
           {"mean_squared_error", mean_squared_error, {"dlogits", "the returned number"}},
-          {"binary_cross_entropy", binary_cross_entropy, {"dlogits", "the returned number"}}};
+          {"binary_cross_entropy", binary_cross_entropy, {"dlogits", "the returned number"}},
+          {"softened_divergence", softened_divergence, {"dlogits", "the returned number"}},
+          {"cosine_distance", cosine_distance, {"dx", "the returned number"}},
+          {"relation_distance", relation_distance, {"da", "db", "the returned number"}}};
 }
 
 }  // namespace bertx::test

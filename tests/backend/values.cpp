@@ -181,6 +181,43 @@ TEST_P(Values, RegressionAndMultiLabelLosses) {
               (softplus(0) + softplus(-1) + softplus(2) + softplus(3)) / 4, loose());
 }
 
+TEST_P(Values, SoftenedDivergence) {
+  // At temperature 2 the student says 1/4 and 3/4, the teacher 1/2 and 1/2; of the second example both say the same.
+  const double third = 2 * std::log(3.0);
+  const Storage logits = matrix(2, 2, {0, 5, third, 4}), targets = matrix(2, 2, {7, 1, 7, 0}), dlogits = zeros(2, 2);
+  const double loss = backend_->softened_divergence(logits.tensor, targets.tensor, 2, 1, dlogits.tensor);
+  EXPECT_NEAR(loss, 4 * 0.5 * (std::log(2.0) + std::log(2.0 / 3)) / 2, loose());
+  EXPECT_TRUE(equal(dlogits, {2 * -0.25 / 2, 0, 2 * 0.25 / 2, 0}, 7));
+}
+
+TEST_P(Values, CosineDistance) {
+  // The same direction, the opposite one, a right angle, and no direction at all.
+  const Storage x = matrix(2, 4, {1, 3, 2, 0, 2, 4, 0, 0}), targets = matrix(2, 4, {2, -3, 0, 1, 4, -4, 5, 1});
+  const Storage dx = zeros(2, 4);
+  EXPECT_NEAR(backend_->cosine_distance(x.tensor, targets.tensor, 4, dx.tensor), (0 + 2 + 1 + 1) / 4.0, loose());
+  EXPECT_TRUE(equal(dx, {0, 0, 0, 0, 0, 0, -0.5, 0}));
+}
+
+TEST_P(Values, RelationDistance) {
+  // One head of one feature: scores are products of two numbers. The teacher has two features, so they shrink by √2.
+  const double root = std::sqrt(2.0), third = std::log(3.0);
+  const Storage a = matrix(1, 2, {1, 1}), b = matrix(1, 2, {0, third});
+  const Storage teacher_a = matrix(2, 2, {1, 1, 1, 1}), teacher_b = matrix(2, 2, {root, root, 0, 0});
+  const Storage starts = make_indices(*backend_, {0, 2, 2}), da = zeros(1, 2), db = zeros(1, 2);
+  // Scores 0 and log 3 beside 1 and 1; the softmax 1/4 and 3/4 beside 1/2 and 1/2.
+  const auto value = [&](Comparison comparison) {
+    return backend_->relation_distance(comparison, 1, a.tensor, b.tensor, teacher_a.tensor, teacher_b.tensor,
+                                       starts.tensor, 1, da.tensor, db.tensor);
+  };
+  EXPECT_NEAR(value(Comparison::squares), (1 + (third - 1) * (third - 1)) / 2, 10 * loose());
+  EXPECT_TRUE(equal(db, {-1, third - 1}, 10));
+  EXPECT_TRUE(equal(da, {(third - 1) * third / 2, (third - 1) * third / 2}, 10));
+  backend_->fill(da.tensor, 0), backend_->fill(db.tensor, 0);
+  EXPECT_NEAR(value(Comparison::distributions), 0.5 * std::log(4.0 / 3), 10 * loose());
+  EXPECT_TRUE(equal(db, {-0.25, 0.25}, 10));
+  EXPECT_TRUE(equal(da, {third * 0.25 / 2, third * 0.25 / 2}, 10));
+}
+
 TEST_P(Values, EmbeddingAndColumns) {
   const Storage word = matrix(3, 2, {1, 2, 3, 4, 5, 6}), position = matrix(2, 2, {10, 20, 30, 40});
   const Storage type = matrix(2, 2, {0, 0, 100, 200}), x = zeros(2, 3), y = zeros(2, 2);

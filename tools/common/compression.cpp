@@ -113,6 +113,10 @@ int compression_command(const CompressionCommand& command, const Arguments& argu
   finish_method_flags(flags, compression.recipe, train);
   finish_training_flags(flags, train);
   compression.trains = decide_training(compression, one_shot);
+  if (!compression.trains && !train.teacher.model.empty()) {
+    fail(ErrorKind::usage,
+         "--teacher: found one, but nothing is trained; expected training data and a method that trains");
+  }
   const SignalScope signals;
 
   // 2. Model, tokenizer, data.

@@ -76,8 +76,9 @@ std::string describe_training(Setup& setup, const TrainFlags& train, TrainHook* 
   const TrainPlan plan = plan_training(options, texts.count);
   TrainState state;
   state.total_steps = plan.total_steps;
-  prepare_for_training(*setup.backend, model, options, hook, state);
-  const TrainMemory memory = plan_memory(*setup.backend, model, setup.data.train->encoded, setup.data.kind, options);
+  prepare_for_training(*setup.backend, model, options, hook, state, setup.objective.get());
+  const TrainMemory memory =
+      plan_memory(*setup.backend, model, setup.data.train->encoded, setup.data.kind, options, setup.objective.get());
   const double flops = step_flops(model, texts, options);
 
   if (train.json) {
@@ -91,6 +92,7 @@ std::string describe_training(Setup& setup, const TrainFlags& train, TrainHook* 
           {"gradients", memory.gradients},
           {"moments", memory.moments},
           {"activations", memory.activations},
+          {"teacher", memory.objective},
           {"total", memory.total()},
           {"longest_batch", {{"texts", memory.sequences}, {"tokens", memory.tokens}}},
           {"gradient_checkpointing", options.gradient_checkpointing}}}};
@@ -106,6 +108,7 @@ std::string describe_training(Setup& setup, const TrainFlags& train, TrainHook* 
   out += text("memory: ", bytes(memory.total()), "\n");
   out += text("  weights ", bytes(memory.weights), ", gradients ", bytes(memory.gradients), ", moments ",
               bytes(memory.moments), "\n");
+  if (memory.objective > 0) out += text("  teacher ", bytes(memory.objective), "\n");
   out += text("  activations ", bytes(memory.activations), " for the longest batch, ", memory.sequences, " texts of ",
               memory.tokens, " tokens", options.gradient_checkpointing ? ", with gradient checkpointing" : "", "\n");
   return out;

@@ -80,6 +80,7 @@ void add_training_flags(Flags& flags, TrainFlags& train) {
       .text("output_dir", &train.output_dir, "DIR", "model, tokenizer, results and checkpoints go there");
   add_data_flags(flags, train.data, Wanted::train_and_validation);
   add_schedule_flags(flags, train);
+  add_teacher_flags(flags, train.teacher);
   add_progress_flags(flags, train);
   add_run_flags(flags, train.run);
 }
@@ -108,6 +109,9 @@ void finish_training_flags(const Flags& flags, TrainFlags& train) {
   }
   if (!train.data.test_file.empty() && !flags.given("do_predict")) train.do_predict = true;
   train.max_seq_length_given = flags.given("max_seq_length");
+  finish_teacher_flags(flags, train.teacher, train.output_dir);
+  train.teacher.how.batch_size = o.per_device_eval_batch_size;
+  train.teacher.how.seed = o.seed;
   check_options(o);
 }
 
@@ -150,6 +154,7 @@ Setup prepare_training(TrainFlags& train, TaskData* ready) {
   fit_length(train.data, train.max_seq_length_given, config);
   if (!train.dry_run) check_output_directory(train.output_dir, setup.directory);
   setup.tokenizer = Tokenizer::load(setup.directory);
+  setup.objective = load_teacher(*setup.backend, train.teacher, *setup.tokenizer, setup.directory);
   setup.data =
       ready ? std::move(*ready) : load_data(train.data, Wanted::train_and_validation, train.do_predict, &config, false);
   setup.model = load_for(*setup.backend, setup.directory, config, setup.data, train.options.seed);
@@ -203,7 +208,7 @@ int run_training(Setup& setup, const TrainFlags& train, TrainHook* hook, Figures
   // 1. Training; it writes checkpoints, trainer_state.json and the final model.
   ConsoleProgress progress;
   const TrainResult result = bertx::train(*setup.backend, *setup.model, &*setup.tokenizer, training_view(setup.data),
-                                          train.options, hook, &progress);
+                                          train.options, hook, &progress, setup.objective.get());
   if (result.signal != 0) return stopped(result.signal, &result);
   *figures = result.figures();
   write_results(train.output_dir, "train", *figures);

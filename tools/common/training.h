@@ -11,6 +11,7 @@
 #include "common/data.h"
 #include "common/evaluation.h"
 #include "common/run_options.h"
+#include "common/teacher.h"
 
 namespace bertx::tools {
 
@@ -19,6 +20,7 @@ struct TrainFlags {
   RunOptions run;
   DataOptions data;
   TrainOptions options;
+  TeacherFlags teacher;
   std::string model, output_dir, lr_scheduler_type = "linear", eval_strategy = "no", save_strategy = "epoch";
   std::string resume_from_checkpoint, greater_is_better, report_to = "none";
   bool do_train = true, do_eval = true, do_predict = false, bf16 = false, dry_run = false, json = false;
@@ -36,16 +38,20 @@ struct Setup {
   std::optional<Tokenizer> tokenizer;
   TaskData data;
   std::optional<Model> model;
+  std::unique_ptr<Objective> objective;  ///< null: the labels alone
   int signal = 0;  ///< arrived while texts were tokenized
 };
 
-/// Reads tokenizer, data and model; puts a new head on where the model has none that fits the labels of the data.
+/// Reads tokenizer, teacher, data and model; puts a new head on where the model has none that fits the labels of the data.
 /// `ready`, where given, is that data, read and tokenized before: it is taken.
 Setup prepare_training(TrainFlags& train, TaskData* ready = nullptr);
 
 /// Trains, evaluates, predicts, writes train_results.json, eval_results.json, all_results.json and predict_results_*.
 /// Returns the exit code; `figures` receives what all_results.json holds.
 int run_training(Setup& setup, const TrainFlags& train, TrainHook* hook, Figures* figures);
+
+/// The whole of a command that only trains, with what it prints. Returns the exit code.
+int train_and_print(TrainFlags& train);
 
 /// Evaluates the validation parts and writes eval_results.json. Returns the signal that stopped it, or 0.
 int evaluate_and_write(Setup& setup, const TrainFlags& train, ProgressObserver* observer, Figures* figures);

@@ -17,18 +17,6 @@ int64_t attention_grad_scratch(int64_t head_dim, int64_t keys) {
 
 namespace {
 
-/// from [rows, cols] -> to [cols, rows]; both sides in whole vectors, rows past `rows` are taken as 0.
-void transpose_tile(const float* from, int64_t rows, int64_t cols, float* to, int64_t to_stride) {
-  for (int64_t i = 0; i < rows; i += kLanes) {
-    for (int64_t j = 0; j < cols; j += kLanes) {
-      Vector block[kLanes];
-      for (int64_t r = 0; r < kLanes; ++r) block[r] = i + r < rows ? load(from + (i + r) * cols + j) : Vector{};
-      transpose(block);
-      for (int64_t r = 0; r < kLanes; ++r) store(to + (j + r) * to_stride + i, block[r]);
-    }
-  }
-}
-
 /// delta [width] = Σ over the features of O dO, for the queries from `first`
 void output_dots(const AttentionGradBlock& block, int64_t first, int64_t queries, float* delta) {
   for_vectors(queries, [&](auto access, int64_t t) {

@@ -58,6 +58,20 @@ struct AttentionGradBlock {
   Matrix dq, dk, dv;
 };
 
+/// Where the relations of one head of one sequence come from: a and b at the head's first feature and the first token.
+struct RelationSide {
+  ConstMatrix a, b;
+  int64_t head_dim;
+  float scale;  ///< of the scores
+};
+struct RelationBlock {
+  RelationSide student, teacher;
+  int64_t tokens;
+  bool distributions;
+  float factor;   ///< of the gradient
+  Matrix da, db;  ///< as the student's a and b, or null
+};
+
 /// Element-wise constants of one AdamW update; see the kernel for the formula.
 struct AdamWFactors {
   float gradient_scale, beta1, beta2, one_minus_beta1, one_minus_beta2;
@@ -93,6 +107,10 @@ using LayerNormParamGrad = void(ConstMatrix x, const float* mean, const float* r
 using ScratchSize = int64_t(int64_t head_dim, int64_t keys);  ///< in floats
 using Attention = void(const AttentionBlock& block, float* scratch);
 using AttentionGrad = void(const AttentionGradBlock& block, float* scratch);
+
+// ---- relation_kernels.cpp ----
+/// Returns the sum of the distances; da, db += factor times its gradient. The scratch is for the wider of both sides.
+using Relation = double(const RelationBlock& block, float* scratch);
 
 // ---- embedding_kernels.cpp: features of `lanes` a block ----
 /// x[features, t] = word[t] + position[t] + type[t], the pointers being rows of tables; t < tokens <= lanes
@@ -151,6 +169,8 @@ struct Kernels {
   Attention* attention;
   ScratchSize* attention_grad_scratch;
   AttentionGrad* attention_grad;
+  ScratchSize* relation_scratch;
+  Relation* relation;
   Embed* embed;
   EmbedGrad* embed_grad;
   SoftmaxSums* softmax_sums;
@@ -184,6 +204,8 @@ struct Kernels {
   Attention attention;                       \
   ScratchSize attention_grad_scratch;        \
   AttentionGrad attention_grad;              \
+  ScratchSize relation_scratch;              \
+  Relation relation;                         \
   Embed embed;                               \
   EmbedGrad embed_grad;                      \
   SoftmaxSums softmax_sums;                  \

@@ -101,5 +101,17 @@ BERTX_INLINE void pack(const float* from, int64_t stride, int64_t rows, int64_t 
   }
 }
 
+/// from [rows, cols] -> to [cols, rows]; both sides in whole vectors, rows past `rows` are taken as 0.
+[[maybe_unused]] void transpose_tile(const float* from, int64_t rows, int64_t cols, float* to, int64_t to_stride) {
+  for (int64_t i = 0; i < rows; i += kLanes) {
+    for (int64_t j = 0; j < cols; j += kLanes) {
+      Vector block[kLanes];
+      for (int64_t r = 0; r < kLanes; ++r) block[r] = i + r < rows ? load(from + (i + r) * cols + j) : Vector{};
+      transpose(block);
+      for (int64_t r = 0; r < kLanes; ++r) store(to + (j + r) * to_stride + i, block[r]);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bertx::cpu::BERTX_ISA_NAMESPACE

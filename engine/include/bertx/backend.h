@@ -38,6 +38,10 @@ struct AttentionShape {
   std::int64_t heads = 0, head_dim = 0;
 };
 
+/// How the relations S of a student's tokens are compared with a teacher's: mean of (S - S')² over all pairs, or of
+/// KL(softmax S' ‖ softmax S) over all queries, the softmax running over the keys.
+enum class Comparison : bool { squares, distributions };
+
 /// What is done to a product in the same pass: y = activation(W x + bias) + residual. Empty: left out.
 struct Epilogue {
   Tensor bias = {};  ///< [F, 1]
@@ -202,6 +206,19 @@ class Backend {
   virtual double mean_squared_error(Tensor logits, Tensor targets, double scale, Tensor dlogits) = 0;
   /// sigmoid cross entropy per output, mean over all outputs
   virtual double binary_cross_entropy(Tensor logits, Tensor targets, double scale, Tensor dlogits) = 0;
+
+  // ---- losses against a teacher: as above --------------------------------------------------------------------------
+  /// temperature² · KL(softmax(targets / temperature) ‖ softmax(logits / temperature)), mean over the columns; logits
+  /// and targets [C, N], both before any softmax (Hinton et al. 2015, 1503.02531).
+  virtual double softened_divergence(Tensor logits, Tensor targets, double temperature, double scale,
+                                     Tensor dlogits) = 0;
+  /// 1 - cosine of x and targets [F, N], mean over the columns. A column of zeros has cosine 0 and no gradient.
+  virtual double cosine_distance(Tensor x, Tensor targets, double scale, Tensor dx) = 0;
+  /// The relations of the tokens of a sequence, S [keys, queries] = Bᵀ A / √D, one head at a time, compared with a
+  /// teacher's: a, b [heads·D, T], teacher_a, teacher_b [heads·D', T]; the mean is over heads and pairs, or heads and
+  /// queries. da, db += scale times the gradient (both may be empty). a and b may be one tensor, then da and db are.
+  virtual double relation_distance(Comparison comparison, std::int64_t heads, Tensor a, Tensor b, Tensor teacher_a,
+                                   Tensor teacher_b, Tensor starts, double scale, Tensor da, Tensor db) = 0;
 
   // ---- masks (pruning during training) --------------------------------------------------------------------------
   /// out = w where mask, else 0

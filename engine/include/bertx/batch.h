@@ -17,6 +17,9 @@ struct Batch {
       labels;                  ///< [B] single label, [T] token classification and masked LM, [2B] QA: starts, ends
   std::vector<float> targets;  ///< [B] regression, [labels, B] multi-label (feature-major, like logits)
 
+  /// [B] which of the examples they are, where the batch was put together from a list of them (collate); else empty.
+  std::vector<std::int64_t> examples;
+
   std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
   std::int64_t sequences() const { return starts.empty() ? 0 : static_cast<std::int64_t>(starts.size()) - 1; }
   bool labelled() const { return !labels.empty() || !targets.empty(); }

@@ -11,8 +11,23 @@
 
 namespace bertx {
 
+struct Exec;
+
 /// Called during backward with each layer's attention context [H·D, T] and its gradient, e.g. for head importance.
 using ContextProbe = std::function<void(int layer, Tensor context, Tensor dcontext)>;
+
+/// Called during backward where a loss looks at what is inside of the encoder (distillation). What it is given is as
+/// forward made it, also under gradient checkpointing; to the gradients it may add.
+class LayerTap {
+ public:
+  virtual ~LayerTap() = default;
+  /// y [H, T] leaves `layer`, or the embeddings (-1), and dy is its gradient. Of a last layer that a pooler reads they
+  /// are [H, B] unless Exec::all_tokens is set.
+  virtual void output(Exec& exec, int layer, Tensor y, Tensor starts, Tensor dy) = 0;
+  /// q, k, v [H·D, T] of `layer` with their gradients.
+  virtual void attention(Exec& exec, int layer, AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts,
+                         Tensor dq, Tensor dk, Tensor dv) = 0;
+};
 
 /// One per thread and per run; the model itself stays const in forward.
 struct Exec {
@@ -22,6 +37,9 @@ struct Exec {
   std::uint64_t seed = 0;  ///< of this step; equal seeds give equal masks
   std::uint32_t next_site = 0;
   const ContextProbe* probe = nullptr;
+  LayerTap* tap = nullptr;
+  /// The last layer is run for all tokens, also where a pooler reads the first ones only.
+  bool all_tokens = false;
   /// Gradient checkpointing: forward keeps each layer's input only, and backward runs the layer once more. Same bits.
   bool recompute = false;
 

@@ -95,6 +95,8 @@ struct EncoderLayer {
   void forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved* saved, Tensor only = {}) const;
   /// dy [H, T] (or [H, n]) is used up; dx [H, T] is overwritten. `index` names the layer to the probe.
   void backward(Exec& exec, const Saved& saved, Tensor starts, Tensor dy, Tensor dx, int index);
+  /// x [H, T] -> queries, keys and values, [3·heads·head_dim, T]
+  void project(Exec& exec, Tensor x, Tensor qkv) const;
   void visit(const std::string& path, const Visit& parameter);
   /// The six linear maps with their names, in the order of a checkpoint.
   void visit_linears(const std::string& path, const std::function<void(const std::string& path, Linear&)>& linear);

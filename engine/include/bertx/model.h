@@ -45,6 +45,7 @@ class Model {
     Embeddings::Saved embeddings;
     std::vector<EncoderLayer::Saved> layers;
     Tensor hidden;  ///< [H, T] after the last layer; [H, B] where a pooler reads first tokens only
+    Tensor picked;  ///< i32 [1, B]: the tokens that the head was given of hidden, where that holds all; else empty
     Head::Saved head;
   };
 

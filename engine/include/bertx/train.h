@@ -77,17 +77,19 @@ TrainPlan plan_training(const TrainOptions& options, std::int64_t examples);
 struct TrainMemory {
   std::int64_t sequences = 0, tokens = 0;  ///< of the longest micro-batch, which `activations` is for
   std::size_t weights = 0, gradients = 0, moments = 0, activations = 0;
-  std::size_t total() const { return weights + gradients + moments + activations; }
+  std::size_t objective = 0;  ///< what an Objective holds beside its parameters: a teacher
+  std::size_t total() const { return weights + gradients + moments + activations + objective; }
 };
+class Objective;
 /// Counted by running the longest batch on a backend that computes nothing: exact, and at no cost. `model` is in the
 /// representation it will be trained in (prepare_for_training); it has no gradients afterwards.
 TrainMemory plan_memory(Backend& backend, Model& model, std::span<const EncodedExample> examples, LabelKind kind,
-                        const TrainOptions& options);
+                        const TrainOptions& options, Objective* objective = nullptr);
 
 /// What the learning rate of update `step` (from 0) is multiplied with; as transformers.get_scheduler of linear,
-/// constant_with_warmup and cosine. sawtooth falls from 1 to `floor` along a line and jumps back every `sawtooth_steps`;
-/// teeth end where training ends, so the first is a shorter one where they do not fill it (Kurtic et al. 2022,
-/// 2203.07259: a jump after every pruning step).
+/// constant_with_warmup and cosine. sawtooth falls from 1 to `floor` along a line and jumps back every
+/// `sawtooth_steps`; teeth end where training ends, so the first is a shorter one where they do not fill it (Kurtic et
+/// al. 2022, 2203.07259: a jump after every pruning step).
 double schedule_factor(Schedule schedule, std::int64_t step, std::int64_t warmup_steps, std::int64_t total_steps,
                        std::int64_t sawtooth_steps = 1, double floor = 0.0);
 std::string_view schedule_name(Schedule schedule);
@@ -173,6 +175,31 @@ class ProgressObserver {
   virtual void on_warning(const std::string&) {}
 };
 
+/// What a training minimises instead of the loss of the labels, e.g. the distance from a teacher
+/// (compress/distillation). It may have parameters of its own: they are trained beside the model's and go into
+/// checkpoints, not into the model. All calls come from the training thread, in the order of this list.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  /// All that its values depend on, as text: a training resumes under the same objective only.
+  virtual std::string identity() const = 0;
+  /// After TrainHook::begin, whenever that is called: the model is as it will be trained. New parameters are made here.
+  virtual void begin(Backend&, Model&) = 0;
+  virtual void visit(const Visit& /*parameter*/) {}
+  /// Of the backend's memory, beside the parameters.
+  virtual std::size_t bytes() const { return 0; }
+  /// Before the first step of this run: what is computed once for all examples. A signal may end it early.
+  virtual void start(Backend&, std::span<const EncodedExample> /*train*/, ProgressObserver&) {}
+  /// Forward, loss and backward of one micro-batch: returns the loss; gradients of `share` times it add up. To count
+  /// memory it is called before `start`, on a backend that computes nothing.
+  virtual double run(Exec& exec, Model& model, const Batch& batch, Model::Saved& saved, double share) = 0;
+  /// Parts of the loss, each as its mean since the last call, for the log.
+  virtual Figures take_figures() { return {}; }
+  /// What resuming bit for bit needs beyond the parameters, as JSON text; and its inverse.
+  virtual std::string save() const { return "{}"; }
+  virtual void load(const std::string& /*json*/) {}
+};
+
 /// Runs `model` over `examples`, shortest first, and measures it. Throws Error(bad_input) for ids, lengths or labels
 /// that the model has no place for, Error(numeric) for logits that are not finite.
 EvalResult evaluate(Backend& backend, const Model& model, std::span<const EncodedExample> examples,
@@ -214,19 +241,26 @@ struct TrainResult {
   Figures figures() const;  ///< train_loss, train_runtime, …: for write_results(…, "train", …)
 };
 
-/// Flags and representation that are not part of a model's file: what train() begins with. `hook` may be null.
+/// Flags and representation that are not part of a model's file: what train() begins with. `hook` and `objective` may
+/// be null.
 void prepare_for_training(Backend& backend, Model& model, const TrainOptions& options, TrainHook* hook,
-                          const TrainState& state);
+                          const TrainState& state, Objective* objective = nullptr);
 
 /// Trains a sequence classification model in place. `tokenizer`, where given, is saved with every checkpoint. After a
 /// resume `model` is replaced by the checkpoint's. With equal options, data and thread count a resumed run ends in the
 /// very parameters of an uninterrupted one; a signal acts after the update at hand.
 ///
 /// Throws Error(numeric) before an update whose loss or gradient is not finite (it names step and tensor), Error(usage)
-/// for options that make no sense or contradict the checkpoint (seed, batch size, accumulation), Error(bad_input) for a
-/// checkpoint that is damaged, from a later version or from other data, Error(io) when a file cannot be written.
+/// for options that make no sense or contradict the checkpoint (seed, batch size, accumulation, objective),
+/// Error(bad_input) for a checkpoint that is damaged, from a later version or from other data, Error(io) when a file
+/// cannot be written.
 TrainResult train(Backend& backend, Model& model, const Tokenizer* tokenizer, const TrainData& data,
-                  const TrainOptions& options, TrainHook* hook = nullptr, ProgressObserver* observer = nullptr);
+                  const TrainOptions& options, TrainHook* hook = nullptr, ProgressObserver* observer = nullptr,
+                  Objective* objective = nullptr);
+
+/// Checksums of everything that training sees of the examples, in their order; of a model's parameters and structure.
+std::uint32_t fingerprint(std::span<const EncodedExample> examples);
+std::uint32_t fingerprint(Backend& backend, Model& model);
 
 /// The newest usable checkpoint-<step> in `output_dir`; empty: none. Why newer ones are not usable goes to `skipped`.
 std::filesystem::path find_last_checkpoint(const std::filesystem::path& output_dir,

@@ -20,6 +20,8 @@ struct Parameter {
 
   Tensor tensor() const { return value.tensor; }
   Tensor gradient() const { return grad.tensor; }
+  /// Gives it a gradient of zeros, or zeros the one it has; a frozen one has none.
+  void zero_gradient(Backend& backend);
 };
 
 using Visit = std::function<void(const std::string& path, Parameter&)>;
