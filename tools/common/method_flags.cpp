@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "bertx/distill.h"
 #include "bertx/error.h"
 #include "common/text.h"
 
@@ -122,7 +123,15 @@ std::string methods_page() {
       out += help_entry(name, what);
     }
   }
-  return out + "\nAny of them can be a step of `bertx compress --recipe FILE`.\n";
+  out += "\nAny of them can be a step of `bertx compress --recipe FILE`.\n";
+  out += "\nDistillation (bertx distill, or --teacher wherever a model is trained), by --distillation:\n";
+  for (const compress::DistillationKind& kind : compress::distillation_kinds()) {
+    std::string flags;
+    for (const std::string_view option : compress::words(kind.options)) flags += " --" + std::string(option);
+    out += help_entry(std::string(kind.name),
+                      bertx::text(kind.summary, " [", kind.paper, "] --temperature --hard_weight", flags));
+  }
+  return out;
 }
 
 }  // namespace bertx::tools

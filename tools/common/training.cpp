@@ -30,8 +30,8 @@ void add_schedule_flags(Flags& flags, TrainFlags& train) {
       .integer("gradient_accumulation_steps", &o.gradient_accumulation_steps, 1, 65536, "batches of one update")
       .integer("warmup_steps", &o.warmup_steps, 0, kManySteps, "updates until the peak")
       .number("warmup_ratio", &o.warmup_ratio, Range::between(0, 1), "the same as a share of all updates")
-      .choice("lr_scheduler_type", &train.lr_scheduler_type, {"linear", "constant", "constant_with_warmup", "cosine", "sawtooth"},
-              "after the warm-up")
+      .choice("lr_scheduler_type", &train.lr_scheduler_type,
+              {"linear", "constant", "constant_with_warmup", "cosine", "sawtooth"}, "after the warm-up")
       .number("sawtooth_epochs", &o.sawtooth_epochs, Range::above(0, 1e6), "sawtooth: epochs from peak to peak")
       .number("sawtooth_floor", &o.sawtooth_floor, Range::between(0, 1), "sawtooth: share of the peak it falls to")
       .number("weight_decay", &o.weight_decay, Range::between(0, 1), "of matrices, not of biases and LayerNorm")

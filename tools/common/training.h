@@ -39,11 +39,11 @@ struct Setup {
   TaskData data;
   std::optional<Model> model;
   std::unique_ptr<Objective> objective;  ///< null: the labels alone
-  int signal = 0;  ///< arrived while texts were tokenized
+  int signal = 0;                        ///< arrived while texts were tokenized
 };
 
-/// Reads tokenizer, teacher, data and model; puts a new head on where the model has none that fits the labels of the data.
-/// `ready`, where given, is that data, read and tokenized before: it is taken.
+/// Reads tokenizer, teacher, data and model; puts a new head on where the model has none that fits the labels of the
+/// data. `ready`, where given, is that data, read and tokenized before: it is taken.
 Setup prepare_training(TrainFlags& train, TaskData* ready = nullptr);
 
 /// Trains, evaluates, predicts, writes train_results.json, eval_results.json, all_results.json and predict_results_*.
