@@ -7,30 +7,19 @@
 
 #include "bertx/error.h"
 #include "bertx/files.h"
+#include "common/svg.h"
 #include "common/text.h"
 
 namespace bertx::tools {
 namespace {
+
+using svg::escaped, svg::label, svg::number, svg::segment;
 
 constexpr double kLeft = 76, kTop = 66, kWidth = 520, kHeight = 340, kBottom = 58, kRow = 20;
 
 // Told apart by people who see colours differently, too (Okabe & Ito), and by their dashes when printed in grey.
 constexpr std::array<const char*, 6> kColours{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#333333"};
 constexpr std::array<const char*, 3> kDashes{"", "7 4", "2 3"};
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
 
 /// One axis: from values to places, and where its ticks are.
 struct Axis {
@@ -73,19 +62,7 @@ Axis logarithmic_axis(double least, double most) {
   return axis;
 }
 
-std::string number(double value) { return fixed(value, 1); }
 std::string tick_text(double value) { return number_text(std::round(1e6 * value) / 1e6); }
-
-std::string label(double x, double y, const std::string& anchor, const std::string& text,
-                  const std::string& more = "") {
-  return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" text-anchor=\"" + anchor + "\"" + more + ">" +
-         escaped(text) + "</text>\n";
-}
-
-std::string segment(double x1, double y1, double x2, double y2, const std::string& style) {
-  return "<line x1=\"" + number(x1) + "\" y1=\"" + number(y1) + "\" x2=\"" + number(x2) + "\" y2=\"" + number(y2) +
-         "\" " + style + "/>\n";
-}
 
 std::string stroke_of(std::size_t line) {
   const std::string dash = kDashes[line / kColours.size() % kDashes.size()];
@@ -115,11 +92,7 @@ std::string svg_of(const Plot& plot) {
   for (const Plot::Line& line : plot.lines) longest = std::max(longest, line.name.size());
   const double legend = kLeft + kWidth + 24, width = legend + 46 + 7 * static_cast<double>(longest);
   const double height = std::max(kTop + kHeight + kBottom, kTop + kRow * static_cast<double>(plot.lines.size() + 1));
-  std::string out = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(width) + "\" height=\"" +
-                    number(height) + "\" viewBox=\"0 0 " + number(width) + " " + number(height) +
-                    "\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"13\" fill=\"#222222\">\n";
-  out += "<title>" + escaped(plot.title) + "</title>\n";
-  out += "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
+  std::string out = svg::head(width, height, plot.title);
   out += label(kLeft, 26, "start", plot.title, " font-size=\"17\" font-weight=\"bold\"");
   out += label(kLeft, 46, "start", plot.subtitle, " fill=\"#555555\"");
 
