@@ -24,7 +24,7 @@ struct Command {
 
 constexpr Command kCommands[] = {
     {"train", train_command, "fine-tune a model on a GLUE task or on your own labelled texts"},
-    {"prune", prune_command, "make a smaller, faster model: magnitude, movement, soft_movement, heads"},
+    {"prune", prune_command, "make a smaller, faster model: zeros; fewer heads, neurons, layers"},
     {"factorize", factorize_command, "matrices as products of smaller ones, also the word embeddings"},
     {"share", share_command, "one set of weights for groups of layers, from a trained model or new"},
     {"compress", compress_command, "a recipe of several methods, step by step, from a file"},
@@ -34,18 +34,19 @@ constexpr Command kCommands[] = {
     {"predict", predict_command, "label texts: one in a line, one JSON line out"},
     {"tokenize", tokenize_command, "token ids of texts, as JSON lines"},
     {"inspect", inspect_command, "what a model directory holds: shapes, zeros, bytes, multiplies"},
+    {"importance", importance_command, "which heads and neurons matter, and whether other data and seeds agree"},
     {"bench", bench_command, "forward latency, dense and sparse side by side"},
 };
 
 std::string usage_text() {
   std::string out = "bertx - train, compress and run BERT\n\nUsage:\n  bertx <command> [flags]\n\nCommands:\n";
   for (const Command& command : kCommands) {
-    out += "  " + std::string(command.name) + std::string(10 - command.name.size(), ' ') + std::string(command.summary);
+    out += "  " + std::string(command.name) + std::string(12 - command.name.size(), ' ') + std::string(command.summary);
     out += '\n';
   }
   return out +
-         "  help      this text; `bertx help <command>` or `bertx <command> --help` for one command;\n"
-         "            `bertx help methods` for all methods of compression\n"
+         "  help        this text; `bertx help <command>` or `bertx <command> --help` for one command;\n"
+         "              `bertx help methods` for all methods of compression\n"
          "\nFlags:\n  --version  version, build, instruction sets, oneDNN, backends\n"
          "  --help     this text\n\nExample:\n"
          "  bertx train --model_name_or_path bert-base-uncased --task_name sst2 --data_dir glue --output_dir "

@@ -123,29 +123,31 @@ void rescale_parts(Backend& backend, Model& model, std::vector<EncoderLayer> bef
   const std::size_t layers = model.layers.size();
   for (std::size_t i = 0; i < layers; ++i) {
     EncoderLayer &layer = model.layers[i], &old = before[i];
-    const bool first_tokens = i + 1 == layers && model.pooler.has_value();
+    const bool is_last = i + 1 == layers, first_tokens = is_last && model.pooler.has_value();
+    bool went_on = is_last;  // `wanted` stands behind this layer
     for (const auto& [map, old_map, block, part] :
          {std::tuple{&layer.attention_output, &old.attention_output, layer.shape.head_dim, "attention output"},
           {&layer.ffn_out, &old.ffn_out, std::int64_t{1}, "feed-forward out"}}) {
       if (map->weight->in() == 0 || (i == 0 && map == &layer.attention_output)) continue;
       ScaleFit fit(backend, *map->weight, block);
       {
+        const bool go_on = !went_on && map == &layer.ffn_out;
         std::vector<double> sums;  // of one batch, before the LayerNorm
         Seeing seeing;
         seeing.add(*old_map, {.forward = [&](Tensor, Tensor y) { sums = downloaded<double>(backend, y); }});
         seeing.add(*map, {.forward = [&](Tensor x, Tensor y) { fit.add(x, y, sums); }});
         for (std::size_t batch = 0; batch < texts.batches(); ++batch) {
-          wanted.run(old, first_tokens, batch, false);
+          wanted.run(old, first_tokens, batch, go_on);
           texts.run(layer, first_tokens, batch, false);
         }
+        went_on = went_on || go_on;
       }
       const std::vector<double> factors = fit.solve(damp);
       if (!usable(factors)) return;
       map->weight = scaled_columns(backend, *map->weight, repeated(factors, block), text("layer ", i, ", ", part));
     }
-    if (i + 1 == layers) break;
-    wanted.run(old, false, true);
-    texts.run(layer, false, true);
+    if (!went_on) wanted.run(old, false, true);
+    if (!is_last) texts.run(layer, false, true);
   }
 }
 

@@ -10,9 +10,8 @@ TEST_F(ToolsTest, HelpAndVersion) {
   for (const char* part : {"bertx 0.", "build:", "instruction sets: found", "oneDNN:", "backends: reference, cpu"}) {
     EXPECT_HAS(version.out, part);
   }
-  for (const char* command :
-       {"train", "prune", "factorize", "share", "distill", "compress", "export", "importance", "eval", "predict", "tokenize", "inspect",
-        "bench"}) {
+  for (const char* command : {"train", "prune", "factorize", "share", "distill", "compress", "export", "importance",
+                              "eval", "predict", "tokenize", "inspect", "bench"}) {
     const Outcome help = bertx({command, "--help"});
     EXPECT_EQ(help.code, 0) << command << help.err;
     EXPECT_HAS(help.out, "--model_name_or_path");
