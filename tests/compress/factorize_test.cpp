@@ -15,7 +15,7 @@ using test::logits_of;
 class Factorize : public testing::TestWithParam<std::string> {
  protected:
   std::unique_ptr<Backend> backend = make_reference_backend();
-  std::vector<EncodedExample> texts = tiny_texts(11);
+  std::vector<EncodedExample> texts = test::tiny_examples(11);
   Calibration calibration{texts, LabelKind::single_label};
 };
 
