@@ -72,6 +72,7 @@ Json to_json(const std::filesystem::path& directory, const Model& model, const c
   out["hidden_size"] = config.hidden;
   out["vocab_size"] = config.vocab;
   out["max_position_embeddings"] = config.positions;
+  if (const auto& projection = model.embeddings.projection) out["embedding_rank"] = projection->tensor().rows;
   out["parameters"] = report.parameters;
   for (const LayerShape& shape : config.layers) {
     out["layers"].push_back(Json{{"heads", shape.heads}, {"head_dim", shape.head_dim}, {"ffn", shape.ffn}});
@@ -115,6 +116,10 @@ std::string to_text(const std::filesystem::path& directory, const Model& model, 
     out += "labels:";
     for (const std::string& label : config.labels) out += " " + printable(label);
     out += "\n";
+  }
+  if (const auto& projection = model.embeddings.projection) {
+    out += text("word embeddings: ", count_text(config.vocab), " x ", projection->tensor().rows, " and ",
+                projection->tensor().rows, " x ", config.hidden, "\n");
   }
   Table layers({"layer", "heads", "head dim", "ffn", "kinds", "zeros", "multiplies a token"});
   const std::size_t a_layer = config.layers.empty() ? 0 : report.matrices.size() / config.layers.size();

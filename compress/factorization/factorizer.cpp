@@ -5,7 +5,6 @@
 
 #include "bertx/error.h"
 #include "bertx/sum_weight.h"
-#include "weights/parts.h"
 
 namespace bertx::compress {
 namespace {
@@ -14,10 +13,10 @@ constexpr std::size_t linears_of_a_layer = 6;
 
 // Parts that two matrices have in common.
 void refuse_shared_parts(const std::vector<Target>& targets) {
-  std::unordered_map<const LinearWeight*, std::string> seen;
+  std::unordered_map<const Parameter*, std::string> seen;
   for (const Target& target : targets) {
-    visit_parts(*target.weight, [&](LinearWeight& part, std::size_t) {
-      const auto [at, is_new] = seen.emplace(&part, target.path);
+    target.weight->visit(target.path, [&](const std::string&, Parameter& p) {
+      const auto [at, is_new] = seen.emplace(&p, target.path);
       if (is_new || at->second == target.path) return;
       fail(ErrorKind::usage, target.path, ": found a weight of kind ", target.weight->kind(),
            " that has a part in common with ", at->second,
@@ -50,6 +49,7 @@ std::shared_ptr<LinearWeight> any_factors(Backend& backend, const RankCost& cost
 
 Factorizer::Factorizer(Backend& backend, Model& model, const Recipe& recipe, double sparse_share, SpeedUp speed_up)
     : backend_(backend), model_(model), recipe_(recipe), speed_up_(std::move(speed_up)) {
+  check_rank_options(recipe);
   std::unordered_map<const LinearWeight*, std::size_t> known;
   std::size_t map = 0;
   model.visit_linears([&](const std::string& path, Linear& linear) {

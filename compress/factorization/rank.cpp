@@ -15,6 +15,25 @@ std::int64_t RankCost::most(const Recipe& recipe) const {
   return recipe.allow_slower ? full_rank() : std::min(full_rank(), rank_within(static_cast<double>(whole)));
 }
 
+void check_rank_options(const Recipe& recipe) {
+  const Recipe defaults;
+  if (recipe.rank && recipe.rank_by != defaults.rank_by) {
+    fail(ErrorKind::usage, "rank: found ", *recipe.rank, " beside rank_by ", recipe.rank_by,
+         ", expected one of the two");
+  }
+  struct Number {
+    const char *by, *option;
+    double Recipe::*field;
+  };
+  for (const auto& [by, option, field] :
+       {Number{"ratio", "ratio", &Recipe::ratio}, Number{"energy", "energy", &Recipe::energy},
+        Number{"error", "error", &Recipe::error}, Number{"time", "speed_up", &Recipe::speed_up}}) {
+    if (recipe.*field == defaults.*field || (!recipe.rank && recipe.rank_by == by)) continue;
+    fail(ErrorKind::usage, option, ": found ", recipe.*field, ", expected it with rank_by ", by,
+         recipe.rank ? " and without a rank" : text(", which is ", recipe.rank_by));
+  }
+}
+
 void check_rank(const RankCost& cost, const Recipe& recipe) {
   if (recipe.rank) {
     if (*recipe.rank <= cost.full_rank()) return;

@@ -27,6 +27,8 @@ struct RankCost {
   std::int64_t most(const Recipe& recipe) const;
 };
 
+/// Throws Error(usage) where two things are to decide the rank, or a number is given for one that does not.
+void check_rank_options(const Recipe& recipe);
 /// Throws Error(usage) naming the matrix where `rank` is more than its full rank, or where `ratio` leaves no rank.
 void check_rank(const RankCost& cost, const Recipe& recipe);
 

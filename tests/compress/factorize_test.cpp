@@ -15,7 +15,7 @@ using test::logits_of;
 class Factorize : public testing::TestWithParam<std::string> {
  protected:
   std::unique_ptr<Backend> backend = make_reference_backend();
-  std::vector<EncodedExample> texts = tiny_texts(11);
+  std::vector<EncodedExample> texts = test::tiny_examples(11);
   Calibration calibration{texts, LabelKind::single_label};
 };
 
@@ -248,7 +248,9 @@ TEST_F(FactorizeData, FwsvdIsTheDecompositionByItsFisher) {
 TEST_F(FactorizeData, RanksByEnergyAndErrorKeepWhatTheySay) {
   for (const std::string by : {"energy", "error"}) {
     Model model = tiny_model(*backend), before = tiny_model(*backend);
-    compress_now(*backend, model, {.method = "svd", .rank_by = by, .energy = 0.8, .error = 0.5, .allow_slower = true});
+    Recipe recipe{.method = "svd", .rank_by = by, .allow_slower = true};
+    (by == "energy" ? recipe.energy : recipe.error) = by == "energy" ? 0.8 : 0.5;
+    compress_now(*backend, model, recipe);
     for (std::size_t i = 0; i < 12; ++i) {
       const Matrix w = matrix_of(*backend, *maps_of(before)[i].second->weight);
       const Matrix left_out = w - matrix_of(*backend, *maps_of(model)[i].second->weight);

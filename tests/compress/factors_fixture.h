@@ -12,26 +12,15 @@
 #include "bertx/error.h"
 #include "factorization/decompose.h"
 #include "support.h"
+#include "tiny_examples.h"
 
 namespace bertx::compress {
+inline namespace factors_fixture {
 
 inline Model tiny_model(Backend& backend) {
   Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
   test::randomise_vectors(backend, model, 4);
   return model;
-}
-
-inline std::vector<EncodedExample> tiny_texts(int count) {
-  test::RandomSource random(7);
-  std::vector<EncodedExample> examples(static_cast<std::size_t>(count));
-  for (EncodedExample& example : examples) {
-    for (auto n = random.integer(2, 9); n > 0; --n) {
-      example.ids.push_back(static_cast<std::int32_t>(random.integer(0, 22)));
-      example.types.push_back(0);
-    }
-    example.label = static_cast<std::int32_t>(random.integer(0, 2));
-  }
-  return examples;
 }
 
 inline Matrix random_matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
@@ -91,4 +80,5 @@ inline Recipe factors(const std::string& method, std::int64_t rank, bool allow_s
   return recipe;
 }
 
+}  // namespace factors_fixture
 }  // namespace bertx::compress

@@ -12,12 +12,14 @@
 #include "pruning/fisher.h"
 #include "pruning/masks.h"
 #include "support.h"
+#include "tiny_examples.h"
 
 namespace bertx::compress {
 namespace {
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
+using test::tiny_examples;
 
 std::vector<std::vector<float>> random_gradients(std::int64_t count, std::int64_t size, std::uint64_t seed) {
   test::RandomSource random(seed);
@@ -174,19 +176,6 @@ Model tiny_model(Backend& backend) {
   Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
   test::randomise_vectors(backend, model, 4);
   return model;
-}
-
-std::vector<EncodedExample> tiny_examples(int count) {
-  test::RandomSource random(7);
-  std::vector<EncodedExample> examples(static_cast<std::size_t>(count));
-  for (EncodedExample& example : examples) {
-    for (auto n = random.integer(2, 9); n > 0; --n) {
-      example.ids.push_back(static_cast<std::int32_t>(random.integer(0, 22)));
-      example.types.push_back(0);
-    }
-    example.label = static_cast<std::int32_t>(random.integer(0, 2));
-  }
-  return examples;
 }
 
 std::vector<double> weights_of(Backend& backend, Model& model) {

@@ -140,6 +140,15 @@ TEST(Rank, WhatNoMatrixHasIsRefused) {
   EXPECT_NE(sparse.find("which rank 1 and the sparse part take"), std::string::npos) << sparse;
   EXPECT_NE(refusal(*backend, model, {.method = "svd", .rank_by = "guess"}).find("ratio, energy, error, time"),
             std::string::npos);
+  Recipe both = factors("svd", 3);
+  both.rank_by = "energy";
+  EXPECT_NE(refusal(*backend, model, both).find("rank: found 3 beside rank_by energy"), std::string::npos);
+  Recipe useless_ratio = factors("svd", 3);
+  useless_ratio.ratio = 0.4;
+  EXPECT_NE(refusal(*backend, model, useless_ratio).find("ratio: found 0.4"), std::string::npos);
+  const std::string other = refusal(*backend, model, {.method = "svd", .energy = 0.8});
+  EXPECT_NE(other.find("energy: found 0.8, expected it with rank_by energy, which is ratio"), std::string::npos)
+      << other;
   EXPECT_EQ(test::logits_of(*backend, model, batch), before);
 }
 
