@@ -52,12 +52,14 @@ std::string usage_text() {
 
 const Command& find_command(const std::string& name) {
   std::vector<std::string_view> names;
+  std::string known;
   for (const Command& command : kCommands) {
     if (command.name == name) return command;
     names.push_back(command.name);
+    known += std::string(command.name) + ", ";
   }
-  fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names),
-       "; expected one of train, prune, share, compress, export, eval, predict, tokenize, inspect, bench, help");
+  fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names), "; expected one of ", known,
+       "help");
 }
 
 /// What is not a sub-command: help and version. `name` is the first argument.
