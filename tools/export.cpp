@@ -58,8 +58,12 @@ void check_output(const ExportFlags& options, const fs::path& model) {
 }
 
 /// What a plain directory holds as products and sums of other numbers: rounded once more.
-std::vector<std::string> multiplied_out(const compress::Report& report) {
+std::vector<std::string> multiplied_out(Model& model, const compress::Report& report) {
   std::vector<std::string> kinds;
+  model.visit([&](const std::string& path, Parameter&) {
+    const bool factor = path.find("word_embeddings.") != std::string::npos && !path.ends_with(".weight");
+    if (factor && kinds.empty()) kinds.emplace_back("word embeddings");
+  });
   for (const auto& matrix : report.matrices) {
     const bool as_it_is = matrix.kind == "dense" || matrix.kind == "masked" || matrix.kind == "csr";
     if (!as_it_is && std::ranges::find(kinds, matrix.kind) == kinds.end()) kinds.push_back(matrix.kind);
@@ -142,7 +146,7 @@ int export_command(const Arguments& arguments) {
 
   // 3. The same in the form asked for.
   if (dense) {
-    report.rounded = multiplied_out(report.before.model);
+    report.rounded = multiplied_out(model, report.before.model);
     report.narrow_heads = std::ranges::any_of(model.config.layers, [&](const LayerShape& shape) {
       return shape.heads > 0 && shape.head_dim != model.config.head_dim();
     });

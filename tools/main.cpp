@@ -55,13 +55,13 @@ std::string usage_text() {
 
 const Command& find_command(const std::string& name) {
   std::vector<std::string_view> names;
-  std::string list;
+  std::string known;
   for (const Command& command : kCommands) {
     if (command.name == name) return command;
     names.push_back(command.name);
-    list += std::string(command.name) + ", ";
+    known += std::string(command.name) + ", ";
   }
-  fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names), "; expected one of ", list,
+  fail(ErrorKind::usage, "there is no command '", name, "'", did_you_mean(name, names), "; expected one of ", known,
        "help");
 }
 

@@ -59,6 +59,19 @@ TEST_F(RecipeTest, ARankAboveTheFullOneIsRefused) {
   EXPECT_FALSE(fs::exists(place / "out"));
 }
 
+TEST_F(RecipeTest, WhatOnlyTheStepsBeforeCanTellNamesTheStepAndLeavesThem) {
+  const std::string recipe = R"({"steps": [{"method": "tucker", "tucker_rank": 12, "tucker_cores": 8},
+                                           {"method": "magnitude", "sparsity": 0.5}]})";
+  const Outcome outcome = compress(recipe, "out");
+  if (outcome.code == 0) GTEST_SKIP() << "factors can be pruned in this build";
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_HAS(outcome.err, "recipe.json: step 2 (magnitude): ");
+  EXPECT_HAS(outcome.err, "layer.0");
+  EXPECT_TRUE(fs::exists(place / "out/step-1-tucker/model.safetensors"));
+  EXPECT_FALSE(fs::exists(place / "out/model.safetensors"));
+  EXPECT_HAS(compress(recipe, "out").err, "done by an earlier call: 1 of 2 steps");
+}
+
 TEST_F(RecipeTest, DataWithoutLabelsOrNoneAtAllIsRefused) {
   write_all(place / "unlabelled.tsv", "text\nthe film was good .\n");
   const Outcome unlabelled = compress(kTwoSteps, "out", {"--train_file", (place / "unlabelled.tsv").string()});

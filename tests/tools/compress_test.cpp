@@ -91,7 +91,7 @@ TEST_F(RecipeTest, AStepThatWasKilledGoesOnAndEndsInTheSameModel) {
 
 TEST_F(RecipeTest, ASignalEndsItAfterACheckpointAndTheSameCommandGoesOn) {
   const std::string recipe = R"({"steps": [{"method": "magnitude", "sparsity": 0.4},
-    {"method": "magnitude", "sparsity": 0.6, "train": {"max_steps": 300, "logging_steps": 3}}]})";
+    {"method": "magnitude", "sparsity": 0.6, "train": {"max_steps": 300, "logging_steps": 3, "save_strategy": "no"}}]})";
   const pid_t child = start_bertx(place, compress_arguments(recipe, "stopped"));
   bool started = false;
   for (int i = 0; i < 4000 && !started; ++i) {

@@ -5,18 +5,22 @@
 #include <cmath>
 #include <limits>
 
+#include "bertx/error.h"
+#include "bertx/files.h"
+#include "common/axis.h"
 #include "common/svg.h"
 #include "common/text.h"
 
 namespace bertx::tools {
-
-using namespace svg;
-
 namespace {
+
+using svg::Axis, svg::linear_axis, svg::logarithmic_axis, svg::tick_text;
+using svg::escaped, svg::label, svg::number, svg::segment;
 
 constexpr double kLeft = 76, kTop = 66, kWidth = 520, kHeight = 340, kBottom = 58, kRow = 20;
 
-// Lines are told apart by their dashes, too, when printed in grey.
+// Told apart by people who see colours differently, too (Okabe & Ito), and by their dashes when printed in grey.
+constexpr std::array<const char*, 6> kColours{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#a6761d", "#333333"};
 constexpr std::array<const char*, 3> kDashes{"", "7 4", "2 3"};
 
 std::string stroke_of(std::size_t line) {
@@ -47,7 +51,7 @@ std::string svg_of(const Plot& plot) {
   for (const Plot::Line& line : plot.lines) longest = std::max(longest, line.name.size());
   const double legend = kLeft + kWidth + 24, width = legend + 46 + 7 * static_cast<double>(longest);
   const double height = std::max(kTop + kHeight + kBottom, kTop + kRow * static_cast<double>(plot.lines.size() + 1));
-  std::string out = svg::page(width, height, plot.title);
+  std::string out = svg::head(width, height, plot.title);
   out += label(kLeft, 26, "start", plot.title, " font-size=\"17\" font-weight=\"bold\"");
   out += label(kLeft, 46, "start", plot.subtitle, " fill=\"#555555\"");
 

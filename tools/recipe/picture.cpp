@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "bertx/error.h"
+#include "common/axis.h"
 #include "common/svg.h"
 #include "common/text.h"
 #include "recipe/report.h"
@@ -11,7 +12,11 @@
 namespace bertx::tools {
 namespace {
 
-using namespace svg;
+using svg::Axis, svg::linear_axis, svg::tick_text;
+using svg::label, svg::number, svg::segment;
+
+// Told apart by people who see colours differently, too (Okabe & Ito).
+constexpr const char *kBlue = "#0072b2", *kOrange = "#d55e00", *kGreen = "#009e73";
 
 constexpr double kLeft = 76, kTop = 64, kPanel = 190, kGap = 46, kBar = 64, kStep = 104, kBelow = 44;
 
@@ -65,7 +70,7 @@ std::string recipe_picture(const RecipeReport& report, const std::string& title)
   // 1. What was measured.
   std::vector<Panel> panels;
   if (!report.metric.empty()) {
-    Panel panel{report.metric.substr(5), kColours[0], {}, [](double value) { return fixed(value, 4); }};
+    Panel panel{report.metric.substr(5), kBlue, {}, [](double value) { return fixed(value, 4); }};
     for (const Station& station : report.stations) {
       const auto found = std::ranges::find(station.figures, report.metric, &Figures::value_type::first);
       panel.values.push_back(found == station.figures.end() ? std::nan("") : found->second);
@@ -73,21 +78,21 @@ std::string recipe_picture(const RecipeReport& report, const std::string& title)
     panels.push_back(std::move(panel));
   }
   if (report.timed) {
-    Panel panel{bertx::text("latency of one text of ", report.tokens, " tokens, median, ms"),
-                kColours[1],
-                {},
-                [](double value) { return fixed(value, 2); }};
+    Panel panel{
+        bertx::text("latency of one text of ", report.tokens, " tokens, median, ms"), kOrange, {}, [](double value) {
+          return fixed(value, 2);
+        }};
     for (const Station& station : report.stations) panel.values.push_back(station.latency.median_ms);
     panels.push_back(std::move(panel));
   }
-  Panel bytes{"weight files, MB", kColours[2], {}, [](double value) { return fixed(value, 1); }};
+  Panel bytes{"weight files, MB", kGreen, {}, [](double value) { return fixed(value, 1); }};
   for (const Station& station : report.stations) bytes.values.push_back(static_cast<double>(station.cost.bytes) / 1e6);
   panels.push_back(std::move(bytes));
 
   // 2. The page, as high as its panels.
   const auto count = static_cast<double>(panels.size()), stations = static_cast<double>(report.stations.size());
   const double bottom = kTop + count * kPanel + (count - 1) * kGap;
-  std::string out = page(std::max(kLeft + kStep * stations + 24, 480.0), bottom + kBelow, title);
+  std::string out = svg::head(std::max(kLeft + kStep * stations + 24, 480.0), bottom + kBelow, title);
   out += label(kLeft, 26, "start", title, " font-size=\"17\" font-weight=\"bold\"");
   for (std::size_t p = 0; p < panels.size(); ++p) {
     out += drawn(panels[p], kTop + static_cast<double>(p) * (kPanel + kGap));

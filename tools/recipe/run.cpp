@@ -29,15 +29,20 @@ void choose_beginning(TrainFlags& train, const fs::path& directory, bool begun) 
   if (error) fail(ErrorKind::io, directory.string(), ": cannot be removed: ", error.message());
 }
 
-/// One step. Returns the exit code.
-int run_step(Compression& compression, TaskData& data) {
+/// One step. Returns the exit code; what is wrong with what the steps before have made begins with the step's name.
+int run_step(Step& step, TaskData& data) {
+  Compression& compression = step.compression;
   const bool has_data = data.train || !data.validation.empty();
-  Setup setup = prepare_compression(compression, has_data ? &data : nullptr);
-  const std::unique_ptr<TrainHook> hook = make_hook(setup, compression);
-  Figures figures;
-  const int code = run_compression(setup, compression, hook.get(), &figures);
-  if (has_data) data = std::move(setup.data);
-  return code;
+  try {
+    Setup setup = prepare_compression(compression, has_data ? &data : nullptr);
+    const std::unique_ptr<TrainHook> hook = make_hook(setup, compression);
+    Figures figures;
+    const int code = run_compression(setup, compression, hook.get(), &figures);
+    if (has_data) data = std::move(setup.data);
+    return code;
+  } catch (const Error& error) {
+    fail(error.kind(), step.where, ": ", error.what());
+  }
 }
 
 }  // namespace
@@ -57,7 +62,7 @@ int run_steps(Steps& steps, RecipeState& state, TaskData& data, const fs::path& 
     log(LogLevel::info, "step ", i + 1, " of ", count, ": ", step.name, ", ",
         step.compression.trains ? "in a training" : "at once");
     state.begin(i);
-    if (const int code = run_step(step.compression, data); code != 0) {
+    if (const int code = run_step(step, data); code != 0) {
       log(LogLevel::warning, "stopped in ", step.name, "; the same command goes on from there");
       return code;
     }

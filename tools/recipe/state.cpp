@@ -60,6 +60,15 @@ bool is_complete(const fs::path& directory) {
   return fs::exists(directory / "config.json", error) && fs::exists(directory / "model.safetensors", error);
 }
 
+/// Hidden files do not count: an earlier call that was killed may have left some.
+bool holds_files(const fs::path& directory) {
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    if (!it->path().filename().string().starts_with('.')) return true;
+  }
+  return false;
+}
+
 /// The first step of the file that is not the recipe's, and why; as many as there are where all are.
 std::pair<std::size_t, std::string> first_difference(const SavedState& saved, const RecipeIdentity& now) {
   if (saved.model != now.model) return {0, "the model is another one"};
@@ -109,7 +118,7 @@ void RecipeState::read(bool overwrite) {
   std::error_code error;
   const fs::path path = directory_ / kState;
   if (!fs::exists(path, error)) {
-    if (!fs::exists(directory_, error) || fs::is_empty(directory_, error) || overwrite) return;
+    if (!holds_files(directory_) || overwrite) return;
     fail(ErrorKind::usage, "--output_dir: found ", directory_.string(), " with other files and no ", kState,
          ", expected a new or empty directory, or one of an earlier bertx compress; --overwrite_output_dir takes it");
   }
@@ -153,6 +162,7 @@ void RecipeState::write() const {
     steps.push_back({{"name", now_.names[i]}, {"identity", now_.steps[i]}, {"finished", i < done_}});
   }
   const Json json = {{"version", kVersion}, {"model", now_.model}, {"data", now_.data}, {"steps", steps}};
+  remove_stale_temporaries(directory_ / kState);
   write_text_file(directory_ / kState, json.dump(2) + "\n");
 }
 
