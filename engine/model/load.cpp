@@ -4,8 +4,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "bertx/block_masked_weight.h"
 #include "bertx/error.h"
 #include "bertx/files.h"
+#include "bertx/gated_weight.h"
 #include "bertx/safetensors.h"
 #include "bertx/sum_weight.h"
 #include "bertx/tucker_weight.h"
@@ -71,7 +73,13 @@ class FileSource final : public ParameterSource {
       }
       if (has(name + ".mix")) return tucker(name, out, in);
       auto w = parameter(name, out, in, Initial::normal);
-      if (const TensorEntry* mask = find(name + ".mask")) return masked(name, std::move(w), *mask);
+      const TensorEntry* mask = find(name + ".mask");
+      if (const TensorEntry* block = find(name + ".block")) return block_masked(name, std::move(w), mask, *block);
+      if (mask) return masked(name, std::move(w), *mask);
+      if (find(name + ".scores")) {
+        return std::make_shared<GatedWeight>(backend_, std::move(w),
+                                             parameter(name + ".scores", out, in, Initial::normal));
+      }
       return std::make_shared<DenseWeight>(std::move(w));
     });
     expect_shape_of_alias(path, found->out(), found->in(), out, in);
@@ -270,9 +278,8 @@ class FileSource final : public ParameterSource {
         std::move(basis), parameter(name + ".mix", rows * columns, cores, Initial::normal), rows, columns);
   }
 
-  std::shared_ptr<LinearWeight> masked(const std::string& name, std::shared_ptr<Parameter> w, const TensorEntry& mask) {
-    const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
-    expect_shape(mask, {out, in});
+  void expect_bits(const TensorEntry& mask, std::int64_t rows, std::int64_t cols) {
+    expect_shape(mask, {rows, cols});
     if (mask.type != ElementType::u8 && mask.type != ElementType::boolean) {
       fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found type ",
            name_of(mask.type), ", expected U8 or BOOL");
@@ -283,6 +290,11 @@ class FileSource final : public ParameterSource {
       fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found ", int{*bad},
            " at element ", bad - bits, ", expected 0 or 1");
     }
+  }
+
+  std::shared_ptr<LinearWeight> masked(const std::string& name, std::shared_ptr<Parameter> w, const TensorEntry& mask) {
+    const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
+    expect_bits(mask, out, in);
     const TensorEntry* scores = find(name + ".scores");
     auto weight = std::make_shared<MaskedWeight>(backend_, std::move(w), scores != nullptr);
     if (mask.bytes > 0) backend_.upload(view(mask.data, out, in, DType::u8), weight->mask().tensor);
@@ -291,6 +303,41 @@ class FileSource final : public ParameterSource {
       if (scores->bytes > 0)
         backend_.upload(view(scores->data, out, in, float_type(*scores)), weight->scores()->tensor());
     }
+    return weight;
+  }
+
+  std::shared_ptr<LinearWeight> block_masked(const std::string& name, std::shared_ptr<Parameter> w,
+                                             const TensorEntry* mask, const TensorEntry& block) {
+    const auto refuse = [&](const TensorEntry& entry, const auto&... what) {
+      fail(ErrorKind::bad_input, files_.path_of(entry).string(), ": tensor ", entry.name, ": ", what...);
+    };
+    // 1. Size of the blocks, and whether the bias has their mask, too.
+    expect_shape(block, {3});
+    if (block.type != ElementType::i64) refuse(block, "found type ", name_of(block.type), ", expected I64");
+    const auto* numbers = static_cast<const std::int64_t*>(block.data);
+    if (numbers[0] < 1 || numbers[1] < 1 || numbers[2] < 0 || numbers[2] > 1) {
+      refuse(block, "found ", numbers[0], ", ", numbers[1], ", ", numbers[2], ", expected height, width and 0 or 1");
+    }
+    const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
+    const std::int64_t rows = blocks_of(out, numbers[0]), cols = blocks_of(in, numbers[1]);
+
+    // 2. A bit and a score for each; the scores may be those of another matrix.
+    if (!mask) refuse(block, "found no ", name, ".mask beside it, expected the mask of its blocks");
+    expect_bits(*mask, rows, cols);
+    auto scores = shared(parameters_, name + ".scores", [&](const std::string& path) {
+      const TensorEntry* entry = find(path);
+      if (!entry) refuse(block, "found no ", path, " beside it, expected the scores of its blocks");
+      if (entry->shape.size() != 2) refuse(*entry, "found shape ", entry->shape_text(), ", expected two dimensions");
+      return read(*entry, entry->shape, entry->shape[0], entry->shape[1]);
+    });
+    if (scores->tensor().size() != rows * cols) {
+      refuse(block, "found ", scores->tensor().size(), " scores, expected ", rows * cols, ", one a block");
+    }
+    const std::string owner = name.substr(0, name.size() - std::string_view(".weight").size());
+    auto bias = numbers[2] ? parameter(owner + ".bias", out, 1, Initial::zero) : nullptr;
+    auto weight = std::make_shared<BlockMaskedWeight>(backend_, std::move(w), BlockSize{numbers[0], numbers[1]},
+                                                      std::move(scores), std::move(bias));
+    if (mask->bytes > 0) backend_.upload(view(mask->data, rows, cols, DType::u8), weight->mask().tensor);
     return weight;
   }
 

@@ -66,14 +66,16 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
   const std::vector<double> got = logits_of(*backend, again, batch), want = logits_of(*backend, model, batch);
   // Low ranks and sums are multiplied out and rounded to F32; all else is exact but for the order of sums over added
   // zeros.
-  const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum") || GetParam() == "tucker";
+  const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum") || GetParam() == "tucker" ||
+                       GetParam() == "gated";
   const double accepted = rounded ? 1e-5 : 1e-13;
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], accepted);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
                          testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "sum", "shared",
-                                         "shared_sum", "no_heads", "few_heads", "few_neurons", "tucker"),
+                                         "shared_sum", "no_heads", "few_heads", "few_neurons", "tucker", "gated",
+                                         "block_masked"),
                          [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {

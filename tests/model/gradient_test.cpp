@@ -82,7 +82,7 @@ TEST_P(KindGradient, AgreesWithCentralDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, KindGradient,
                          testing::Values("masked", "csr", "low_rank", "low_rank_csr", "sum", "shared", "shared_sum",
-                                         "no_heads", "few_heads", "few_neurons", "tucker"),
+                                         "no_heads", "few_heads", "few_neurons", "tucker", "gated", "block_masked"),
                          [](const auto& test) { return test.param; });
 
 // ---- tied weights and scores
