@@ -1,11 +1,13 @@
 #include "pruning/block_masks.h"
 
 #include <algorithm>
+#include <functional>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "bertx/error.h"
 #include "pruning/masks.h"
+#include "pruning/soft_scores.h"
 
 namespace bertx::compress {
 namespace {
@@ -144,6 +146,56 @@ std::vector<BlockMaskedWeight*> block_weights(Model& model) {
     if (block && seen.insert(block).second) found.push_back(block);
   });
   return found;
+}
+
+std::vector<ScoredBlocks> scored_blocks(Model& model) {
+  std::vector<ScoredBlocks> found;
+  for (BlockMaskedWeight* weight : block_weights(model)) {
+    Parameter* const scores = weight->scores().get();
+    auto same = std::ranges::find(found, scores, &ScoredBlocks::scores);
+    if (same == found.end()) same = found.insert(same, {scores, {}});
+    same->weights.push_back(weight);
+  }
+  return found;
+}
+
+void threshold_blocks(Backend& backend, Model& model, double threshold, double most) {
+  struct Masked {
+    float score;
+    std::uint8_t* bit;
+    std::int64_t weights;
+  };
+  const std::vector<ScoredBlocks> all = scored_blocks(model);
+  std::vector<std::vector<std::uint8_t>> masks;
+  std::vector<Masked> masked;
+  std::int64_t total = 0, zeros = 0;
+  for (const ScoredBlocks& blocks : all) {
+    const HostFloats scores(backend, blocks.scores->tensor());
+    std::vector<std::uint8_t>& mask = masks.emplace_back(static_cast<std::size_t>(blocks.scores->tensor().size()));
+    keep_above(scores.data(), mask.data(), static_cast<std::int64_t>(mask.size()), threshold);
+    for (std::size_t n = 0; n < mask.size(); ++n) {
+      std::int64_t size = 0;
+      for (const BlockMaskedWeight* weight : blocks.weights)
+        size += weight->size_of_block(static_cast<std::int64_t>(n));
+      total += size;
+      if (mask[n]) continue;
+      zeros += size;
+      masked.push_back({scores.data()[n], &mask[n], size});
+    }
+  }
+  std::ranges::stable_sort(masked, std::greater<>(), &Masked::score);
+  for (const Masked& block : masked) {
+    if (static_cast<double>(zeros) <= most * static_cast<double>(total)) break;
+    *block.bit = 1;
+    zeros -= block.weights;
+  }
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (BlockMaskedWeight* weight : all[i].weights) {
+      const Tensor bits = weight->mask().tensor;
+      if (bits.size() > 0) backend.upload(view(masks[i].data(), bits.rows, bits.cols, DType::u8), bits);
+      weight->refresh(backend);
+    }
+  }
 }
 
 double masked_block_share(Backend& backend, Model& model) {

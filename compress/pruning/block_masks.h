@@ -18,6 +18,17 @@ void mask_blocks(Backend& backend, Model& model, const Recipe& recipe);
 /// The encoder's weights in blocks, shared ones once.
 std::vector<BlockMaskedWeight*> block_weights(Model& model);
 
+/// One set of scores, and the weights that learn it.
+struct ScoredBlocks {
+  Parameter* scores = nullptr;
+  std::vector<BlockMaskedWeight*> weights;
+};
+std::vector<ScoredBlocks> scored_blocks(Model& model);
+
+/// Masks the blocks with σ(score) <= threshold, but no more than `most` of all weights: of those that would be too many
+/// the highest scores stay. Of each set of scores 0.5 % and one are kept.
+void threshold_blocks(Backend& backend, Model& model, double threshold, double most);
+
 /// Share of zeros that the masks make.
 double masked_block_share(Backend& backend, Model& model);
 

@@ -7,10 +7,7 @@
 // cut out, and what is left is dense again with its values under the masks: a small model, to be trained a little more.
 // `sparsity` is the share of masked weights that λ is steered to; blocks of heads that stay come back, so that less may
 // be cut.
-#include <unordered_set>
-
 #include "pruning/block_masks.h"
-#include "pruning/masks.h"
 #include "pruning/methods.h"
 #include "pruning/soft_scores.h"
 
@@ -34,14 +31,8 @@ class BlockMovement final : public TrainHook {
   void before_step(Backend& backend, Model& model, const TrainState& state) override {
     risen_ = risen(recipe_, state);
     if (risen_ <= 0.0) return;
-    for (BlockMaskedWeight* weight : block_weights(model)) {
-      const HostFloats scores(backend, weight->scores()->tensor());
-      std::vector<std::uint8_t> mask = weight->host_mask(backend);
-      keep_above(scores.data(), mask.data(), static_cast<std::int64_t>(mask.size()), recipe_.threshold * risen_);
-      const Tensor bits = weight->mask().tensor;
-      if (!mask.empty()) backend.upload(view(mask.data(), bits.rows, bits.cols, DType::u8), bits);
-      weight->refresh(backend);
-    }
+    const double most = recipe_.regularization ? 1.0 : recipe_.sparsity;
+    threshold_blocks(backend, model, recipe_.threshold * risen_, most);
     share_ = masked_block_share(backend, model);
     steering_.steer(state, share_);
   }
@@ -62,10 +53,7 @@ class BlockMovement final : public TrainHook {
  private:
   static std::vector<Parameter*> all_scores(Model& model) {
     std::vector<Parameter*> found;
-    std::unordered_set<const Parameter*> seen;
-    for (BlockMaskedWeight* weight : block_weights(model)) {
-      if (seen.insert(weight->scores().get()).second) found.push_back(weight->scores().get());
-    }
+    for (const ScoredBlocks& blocks : scored_blocks(model)) found.push_back(blocks.scores);
     return found;
   }
 

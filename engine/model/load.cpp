@@ -4,7 +4,6 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "bertx/block_masked_weight.h"
 #include "bertx/error.h"
 #include "bertx/files.h"
 #include "bertx/gated_weight.h"
@@ -13,6 +12,7 @@
 #include "bertx/tucker_weight.h"
 #include "model/build.h"
 #include "model/csr_file.h"
+#include "model/mask_file.h"
 #include "weights/host_copy.h"
 
 namespace bertx {
@@ -73,9 +73,8 @@ class FileSource final : public ParameterSource {
       }
       if (has(name + ".mix")) return tucker(name, out, in);
       auto w = parameter(name, out, in, Initial::normal);
-      const TensorEntry* mask = find(name + ".mask");
-      if (const TensorEntry* block = find(name + ".block")) return block_masked(name, std::move(w), mask, *block);
-      if (mask) return masked(name, std::move(w), *mask);
+      if (const TensorEntry* block = find(name + ".block")) return block_masked(name, std::move(w), *block);
+      if (const TensorEntry* mask = find(name + ".mask")) return masked(name, std::move(w), *mask);
       if (find(name + ".scores")) {
         return std::make_shared<GatedWeight>(backend_, std::move(w),
                                              parameter(name + ".scores", out, in, Initial::normal));
@@ -278,26 +277,12 @@ class FileSource final : public ParameterSource {
         std::move(basis), parameter(name + ".mix", rows * columns, cores, Initial::normal), rows, columns);
   }
 
-  void expect_bits(const TensorEntry& mask, std::int64_t rows, std::int64_t cols) {
-    expect_shape(mask, {rows, cols});
-    if (mask.type != ElementType::u8 && mask.type != ElementType::boolean) {
-      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found type ",
-           name_of(mask.type), ", expected U8 or BOOL");
-    }
-    const auto* bits = static_cast<const std::uint8_t*>(mask.data);
-    if (const auto* bad = std::find_if(bits, bits + mask.bytes, [](std::uint8_t b) { return b > 1; });
-        bad != bits + mask.bytes) {
-      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found ", int{*bad},
-           " at element ", bad - bits, ", expected 0 or 1");
-    }
-  }
-
   std::shared_ptr<LinearWeight> masked(const std::string& name, std::shared_ptr<Parameter> w, const TensorEntry& mask) {
     const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
-    expect_bits(mask, out, in);
+    const std::uint8_t* bits = read_bits(mask, out, in, files_.path_of(mask).string());
     const TensorEntry* scores = find(name + ".scores");
     auto weight = std::make_shared<MaskedWeight>(backend_, std::move(w), scores != nullptr);
-    if (mask.bytes > 0) backend_.upload(view(mask.data, out, in, DType::u8), weight->mask().tensor);
+    upload_bits(bits, weight->mask().tensor);
     if (scores) {
       expect_shape(*scores, {out, in});
       if (scores->bytes > 0)
@@ -306,39 +291,30 @@ class FileSource final : public ParameterSource {
     return weight;
   }
 
+  // Its scores may be those of another matrix.
   std::shared_ptr<LinearWeight> block_masked(const std::string& name, std::shared_ptr<Parameter> w,
-                                             const TensorEntry* mask, const TensorEntry& block) {
-    const auto refuse = [&](const TensorEntry& entry, const auto&... what) {
-      fail(ErrorKind::bad_input, files_.path_of(entry).string(), ": tensor ", entry.name, ": ", what...);
-    };
-    // 1. Size of the blocks, and whether the bias has their mask, too.
-    expect_shape(block, {3});
-    if (block.type != ElementType::i64) refuse(block, "found type ", name_of(block.type), ", expected I64");
-    const auto* numbers = static_cast<const std::int64_t*>(block.data);
-    if (numbers[0] < 1 || numbers[1] < 1 || numbers[2] < 0 || numbers[2] > 1) {
-      refuse(block, "found ", numbers[0], ", ", numbers[1], ", ", numbers[2], ", expected height, width and 0 or 1");
-    }
+                                             const TensorEntry& block) {
+    const std::string where = files_.path_of(block).string();
     const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
-    const std::int64_t rows = blocks_of(out, numbers[0]), cols = blocks_of(in, numbers[1]);
-
-    // 2. A bit and a score for each; the scores may be those of another matrix.
-    if (!mask) refuse(block, "found no ", name, ".mask beside it, expected the mask of its blocks");
-    expect_bits(*mask, rows, cols);
-    auto scores = shared(parameters_, name + ".scores", [&](const std::string& path) {
-      const TensorEntry* entry = find(path);
-      if (!entry) refuse(block, "found no ", path, " beside it, expected the scores of its blocks");
-      if (entry->shape.size() != 2) refuse(*entry, "found shape ", entry->shape_text(), ", expected two dimensions");
+    const BlockForm form = read_block_form(block, out, in, where);
+    const TensorEntry *mask = find(name + ".mask"), *entry = find(target(name + ".scores"));
+    if (!mask) fail(ErrorKind::bad_input, where, ": tensor ", name, ".mask is missing, expected that of its blocks");
+    const std::uint8_t* bits = read_bits(*mask, form.rows, form.cols, where);
+    check_block_scores(entry, form, name + ".scores", where);
+    auto scores = shared(parameters_, name + ".scores", [&](const std::string&) {
       return read(*entry, entry->shape, entry->shape[0], entry->shape[1]);
     });
-    if (scores->tensor().size() != rows * cols) {
-      refuse(block, "found ", scores->tensor().size(), " scores, expected ", rows * cols, ", one a block");
-    }
     const std::string owner = name.substr(0, name.size() - std::string_view(".weight").size());
-    auto bias = numbers[2] ? parameter(owner + ".bias", out, 1, Initial::zero) : nullptr;
-    auto weight = std::make_shared<BlockMaskedWeight>(backend_, std::move(w), BlockSize{numbers[0], numbers[1]},
-                                                      std::move(scores), std::move(bias));
-    if (mask->bytes > 0) backend_.upload(view(mask->data, rows, cols, DType::u8), weight->mask().tensor);
+    auto weight = std::make_shared<BlockMaskedWeight>(
+        backend_, std::move(w), form.size, std::move(scores),
+        form.with_bias ? parameter(owner + ".bias", out, 1, Initial::zero) : nullptr);
+    upload_bits(bits, weight->mask().tensor);
     return weight;
+  }
+
+  void upload_bits(const std::uint8_t* bits, Tensor mask) {
+    if (mask.size() == 0) return;
+    backend_.upload(view(const_cast<std::uint8_t*>(bits), mask.rows, mask.cols, DType::u8), mask);
   }
 
   Backend& backend_;

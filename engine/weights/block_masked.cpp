@@ -164,15 +164,15 @@ std::vector<std::uint8_t> BlockMaskedWeight::host_mask(Backend& backend) const {
   return host;
 }
 
+std::int64_t BlockMaskedWeight::size_of_block(std::int64_t block) const {
+  const std::int64_t row = block / block_cols() * block_.height, col = block % block_cols() * block_.width;
+  return std::min(block_.height, out() - row) * std::min(block_.width, in() - col);
+}
+
 std::int64_t BlockMaskedWeight::nonzeros(Backend& backend) const {
   const std::vector<std::uint8_t> mask = host_mask(backend);
-  std::int64_t kept = 0, at = 0;
-  for (std::int64_t row = 0; row < out(); row += block_.height) {
-    for (std::int64_t col = 0; col < in(); col += block_.width) {
-      const std::int64_t height = std::min(block_.height, out() - row), width = std::min(block_.width, in() - col);
-      kept += mask[static_cast<std::size_t>(at++)] ? height * width : 0;
-    }
-  }
+  std::int64_t kept = 0;
+  for (std::size_t n = 0; n < mask.size(); ++n) kept += mask[n] ? size_of_block(static_cast<std::int64_t>(n)) : 0;
   return kept;
 }
 

@@ -47,6 +47,7 @@ class BlockMaskedWeight final : public LinearWeight {
   Storage& mask() { return mask_; }                             ///< [block_rows, block_cols]
   Tensor masked_bias() const { return masked_bias_.tensor; }    ///< [out, 1]; empty without a bias
   std::vector<std::uint8_t> host_mask(Backend& backend) const;  ///< row by row
+  std::int64_t size_of_block(std::int64_t block) const;         ///< weights; blocks count row by row
 
  private:
   void add_block_sums(Exec& exec, Tensor x, Tensor sums) const;
