@@ -4,15 +4,20 @@
 #include "pruning/methods.h"
 
 namespace bertx::compress {
+namespace {
 
-std::unique_ptr<TrainHook> make_magnitude(const Recipe& recipe, const Calibration&) {
-  return std::make_unique<GradualRanking>(recipe, Key::magnitude);
+void rank_by_magnitude(Backend& backend, Model& model, double sparsity, const Selection& how, const Recipe&) {
+  rank_masks(backend, model, sparsity, how, Key::magnitude);
 }
 
-void magnitude_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration&) {
-  mask_weights(backend, model, false);
-  rank_masks(backend, model, final_sparsity(recipe), selection_of(recipe), Key::magnitude);
-  finalize_masks(backend, model);
+}  // namespace
+
+std::unique_ptr<TrainHook> make_magnitude(const Recipe& recipe, const Calibration& calibration) {
+  return std::make_unique<GradualRanking>(recipe, calibration, rank_by_magnitude, false);
+}
+
+void magnitude_now(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration) {
+  rank_now(backend, model, recipe, calibration, rank_by_magnitude);
 }
 
 }  // namespace bertx::compress

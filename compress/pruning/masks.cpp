@@ -100,26 +100,36 @@ double masked_share(Backend& backend, Model& model) {
 
 // ---- between representations ----------------------------------------------------------------------------------------
 
-void mask_weights(Backend& backend, Model& model, bool with_scores) {
-  // A weight that several layers share stays one weight.
+void replace_weights(
+    Model& model,
+    const std::function<std::shared_ptr<LinearWeight>(const std::string& path, const Linear& map)>& make) {
   std::unordered_map<const LinearWeight*, std::shared_ptr<LinearWeight>> made;
+  std::vector<std::pair<Linear*, std::shared_ptr<LinearWeight>>> changes;
   model.visit_linears([&](const std::string& path, Linear& linear) {
-    if (linear.weight->kind() == "masked") return;
-    std::shared_ptr<LinearWeight>& masked = made[linear.weight.get()];
-    if (!masked) {
-      if (auto* dense = dynamic_cast<DenseWeight*>(linear.weight.get())) {
-        masked = std::make_shared<MaskedWeight>(backend, dense->parameter(), with_scores);
-      } else if (auto* csr = dynamic_cast<CsrWeight*>(linear.weight.get())) {
-        auto w = std::make_shared<Parameter>();
-        w->value = make_storage(backend, csr->out(), csr->in(), backend.real());
-        csr->materialize(backend, w->tensor());
-        masked = std::make_shared<MaskedWeight>(backend, std::move(w), with_scores);
-      } else {
-        fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(),
-             ", expected dense or csr to prune");
-      }
-    }
-    linear.weight = masked;
+    std::shared_ptr<LinearWeight>& other = made[linear.weight.get()];
+    if (!other) other = make(path, linear);
+    changes.emplace_back(&linear, other);
+  });
+  for (auto& [linear, weight] : changes) linear->weight = std::move(weight);
+}
+
+std::shared_ptr<Parameter> dense_parameter(Backend& backend, const std::string& path, LinearWeight& weight,
+                                           std::string_view purpose) {
+  if (auto* dense = dynamic_cast<DenseWeight*>(&weight)) return dense->parameter();
+  if (weight.kind() != "csr" && weight.kind() != "masked") {
+    fail(ErrorKind::usage, path, ": found a weight of kind ", weight.kind(), ", expected dense or csr ", purpose);
+  }
+  auto w = std::make_shared<Parameter>();
+  w->value = make_storage(backend, weight.out(), weight.in(), backend.real());
+  weight.materialize(backend, w->tensor());
+  return w;
+}
+
+void mask_weights(Backend& backend, Model& model, bool with_scores) {
+  replace_weights(model, [&](const std::string& path, const Linear& linear) -> std::shared_ptr<LinearWeight> {
+    if (linear.weight->kind() == "masked") return linear.weight;
+    return std::make_shared<MaskedWeight>(backend, dense_parameter(backend, path, *linear.weight, "to prune"),
+                                          with_scores);
   });
 }
 
@@ -132,24 +142,21 @@ void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& reci
 }
 
 void finalize_masks(Backend& backend, Model& model, double least) {
-  std::unordered_map<const LinearWeight*, std::shared_ptr<LinearWeight>> made;
-  model.visit_linears([&](const std::string&, Linear& linear) {
+  replace_weights(model, [&](const std::string&, const Linear& linear) -> std::shared_ptr<LinearWeight> {
     auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
-    if (!masked) return;
-    std::shared_ptr<LinearWeight>& real = made[masked];
-    if (!real) {
-      const double elements = static_cast<double>(masked->out() * masked->in());
-      if (elements > 0 && 1.0 - static_cast<double>(masked->nonzeros(backend)) / elements >= least) {
-        real = CsrWeight::from_dense(backend, masked->parameter()->tensor(), masked->mask().tensor);
-      } else {
-        auto w = std::make_shared<Parameter>();
-        w->value = make_storage(backend, masked->out(), masked->in(), backend.real());
-        masked->materialize(backend, w->tensor());
-        real = std::make_shared<DenseWeight>(std::move(w));
-      }
-      real->refresh(backend);
+    if (!masked) return linear.weight;
+    std::shared_ptr<LinearWeight> real;
+    const double elements = static_cast<double>(masked->out() * masked->in());
+    if (elements > 0 && 1.0 - static_cast<double>(masked->nonzeros(backend)) / elements >= least) {
+      real = CsrWeight::from_dense(backend, masked->parameter()->tensor(), masked->mask().tensor);
+    } else {
+      auto w = std::make_shared<Parameter>();
+      w->value = make_storage(backend, masked->out(), masked->in(), backend.real());
+      masked->materialize(backend, w->tensor());
+      real = std::make_shared<DenseWeight>(std::move(w));
     }
-    linear.weight = real;
+    real->refresh(backend);
+    return real;
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,6 +40,15 @@ void rank_masks(Backend& backend, Model& model, double sparsity, const Selection
 /// The same by keys from elsewhere: of each of masked_matrices(model) its size, row by row.
 void rank_masks(Backend& backend, Model& model, double sparsity, const Selection& how, Key key,
                 std::span<const float* const> keys);
+
+/// Puts make(path, map) into every linear map of the encoder, for a weight that several share once. Where it throws the
+/// model is as it was.
+void replace_weights(
+    Model& model, const std::function<std::shared_ptr<LinearWeight>(const std::string& path, const Linear& map)>& make);
+/// The numbers of a dense, csr or masked weight as a dense parameter; of a dense one its own. Throws Error(usage) that
+/// names `path` and what it was wanted for.
+std::shared_ptr<Parameter> dense_parameter(Backend& backend, const std::string& path, LinearWeight& weight,
+                                           std::string_view purpose);
 
 /// mask_weights with scores, which learn on the trainer's schedule, at the recipe's score_learning_rate or the method's
 /// own.

@@ -5,8 +5,11 @@
 
 namespace bertx::compress {
 
-std::unique_ptr<TrainHook> make_movement(const Recipe& recipe, const Calibration&) {
-  return std::make_unique<GradualRanking>(recipe, Key::value);
+std::unique_ptr<TrainHook> make_movement(const Recipe& recipe, const Calibration& calibration) {
+  const RankMasks rank = [](Backend& backend, Model& model, double sparsity, const Selection& how, const Recipe&) {
+    rank_masks(backend, model, sparsity, how, Key::value);
+  };
+  return std::make_unique<GradualRanking>(recipe, calibration, rank, true);
 }
 
 }  // namespace bertx::compress

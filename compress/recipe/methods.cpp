@@ -34,11 +34,13 @@ const Row& find_row(std::string_view name) {
   fail(ErrorKind::usage, "method: found \"", name, "\", expected one of ", known, did_you_mean(name, names));
 }
 
-void expect_data(const Row& row, const Calibration& calibration) {
-  if (row.method.needs_data && calibration.examples.empty()) {
-    fail(ErrorKind::usage, "method ", row.method.name,
-         ": found no labelled examples, expected training data to measure on");
-  }
+void expect_data(const Row& row, const Recipe& recipe, const Calibration& calibration) {
+  if (!calibration.examples.empty()) return;
+  const bool measures_loss = recipe.distribution == "sensitivity";
+  // Methods that train always see the data of the training itself.
+  if (!measures_loss && (!row.method.needs_data || row.method.training == Training::always)) return;
+  fail(ErrorKind::usage, "method ", row.method.name, measures_loss ? " with distribution sensitivity" : "",
+       ": found no labelled examples, expected training data to measure on");
 }
 
 }  // namespace
@@ -72,8 +74,7 @@ bool Method::takes(std::string_view option) const {
 std::unique_ptr<TrainHook> make_compressor(const Recipe& recipe, const Calibration& calibration) {
   check(recipe);
   const Row& row = find_row(recipe.method);
-  // Methods that train always see the data of the training itself.
-  if (row.method.training != Training::always) expect_data(row, calibration);
+  expect_data(row, recipe, calibration);
   if (row.make) return row.make(recipe, calibration);
   return std::make_unique<AtBeginning>(recipe, calibration, row.now);
 }
@@ -85,7 +86,7 @@ void compress_now(Backend& backend, Model& model, const Recipe& recipe, const Ca
     fail(ErrorKind::usage, "method ", recipe.method,
          ": found no training, expected training data (--train_file or --task_name)");
   }
-  expect_data(row, calibration);
+  expect_data(row, recipe, calibration);
   row.now(backend, model, recipe, calibration);
 }
 

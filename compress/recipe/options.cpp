@@ -31,11 +31,10 @@ const std::array table{
     Option{"schedule_end", &R::schedule_end, "share of the steps after which the sparsity stays", 0, 1},
     Option{"initial_sparsity", &R::initial_sparsity, "at schedule_begin", 0, 1, false, true},
     Option{"mask_interval", &R::mask_interval, "steps between two rankings", 1, 1 << 20},
-    Option{"score_learning_rate", &R::score_learning_rate, "rate of the scores; movement 0.01", 0, 1e3, true},
+    Option{"score_learning_rate", &R::score_learning_rate, "rate of the scores; movement 0.01, l0 0.1", 0, 1e3, true},
     Option{"regularization", &R::regularization,
-           "weight of the penalty on scores; soft_movement: steered towards the sparsity where it is not given", 0,
-           1e9},
-    Option{"threshold", &R::threshold, "soft_movement: final threshold of the scores' sigmoid", 0, 1, true, true},
+           "weight of the penalty on scores; steered towards the sparsity where it is not given", 0, 1e9},
+    Option{"threshold", &R::threshold, "final threshold of the scores' sigmoid", 0, 1, true, true},
     Option{"damp", &R::damp, "added to a diagonal before inversion; sparsegpt: 0.01 of its mean; obert: 1e-7", 0, 1e9,
            true},
     Option{"block_size", &R::block_size, "sparsegpt: 128 columns; obert: 50 weights whose curvature is told together",
@@ -46,8 +45,11 @@ const std::array table{
     Option{"fisher_memory", &R::fisher_memory, "MiB for the matrices that are estimated at a time; less takes longer",
            1, 1 << 24},
     Option{"rounds", &R::rounds, "prunings, evenly over the training", 1, 1000},
-    Option{"rewind", &R::rewind, "weights go back after each pruning to where they were at this share of a round", 0,
-           1},
+    Option{
+        "rewind", &R::rewind,
+        "weights go back after each pruning to where they were at this share of the first round; they go on where it "
+        "is not given",
+        0, 1},
     Option{"block_height", &R::block_height, "rows of a block of attention weights with one score", 1, 1 << 20},
     Option{"block_width", &R::block_width, "columns of such a block", 1, 1 << 20},
     // ---- structure --------------------------------------------------------------------------------------------------
@@ -138,6 +140,30 @@ struct Bounds {
   }
 };
 
+// The ranking itself must be there before the training.
+constexpr std::string_view sensitivity_is_measured_by[] = {"magnitude", "iterative_magnitude", "random"};
+
+// Who calls the library may set options that a method does not read; of these it could not be seen in the result.
+void check_selection(const Recipe& recipe) {
+  const Method& method = find_method(recipe.method);
+  if (!recipe.pattern.empty() && !method.takes("pattern")) {
+    fail(ErrorKind::usage, "pattern: found ", recipe.pattern, " with method ", method.name,
+         ", which does not rank weights, expected none");
+  }
+  if (recipe.distribution != "uniform" && !method.takes("distribution")) {
+    fail(ErrorKind::usage, "distribution: found ", recipe.distribution, " with method ", method.name,
+         ", which spreads zeros by itself, expected uniform");
+  }
+  if (recipe.distribution != "sensitivity") return;
+  std::string list;
+  for (const std::string_view name : sensitivity_is_measured_by) {
+    if (name == method.name) return;
+    list += (list.empty() ? "" : ", ") + std::string(name);
+  }
+  fail(ErrorKind::usage, "distribution: found sensitivity with method ", method.name,
+       ", expected uniform or erdos_renyi; the methods that measure it are ", list);
+}
+
 }  // namespace
 
 std::span<const Option> options() { return table; }
@@ -159,6 +185,7 @@ void check(const Recipe& recipe) {
   }
   const double sparsity = final_sparsity(recipe);
   selection_of(recipe);
+  check_selection(recipe);
   if (!recipe.pattern.empty() && recipe.sparsity_is_stated && std::abs(recipe.sparsity - sparsity) > 1e-6) {
     fail(ErrorKind::usage, "sparsity: found ", recipe.sparsity, " with pattern ", recipe.pattern, ", expected ",
          sparsity, " as the pattern says, or none");

@@ -6,11 +6,13 @@
 
 #include "bertx/error.h"
 #include "bertx/files.h"
+#include "bertx/gated_weight.h"
 #include "bertx/safetensors.h"
 #include "bertx/sum_weight.h"
 #include "bertx/tucker_weight.h"
 #include "model/build.h"
 #include "model/csr_file.h"
+#include "model/mask_file.h"
 #include "weights/host_copy.h"
 
 namespace bertx {
@@ -71,7 +73,12 @@ class FileSource final : public ParameterSource {
       }
       if (has(name + ".mix")) return tucker(name, out, in);
       auto w = parameter(name, out, in, Initial::normal);
+      if (const TensorEntry* block = find(name + ".block")) return block_masked(name, std::move(w), *block);
       if (const TensorEntry* mask = find(name + ".mask")) return masked(name, std::move(w), *mask);
+      if (find(name + ".scores")) {
+        return std::make_shared<GatedWeight>(backend_, std::move(w),
+                                             parameter(name + ".scores", out, in, Initial::normal));
+      }
       return std::make_shared<DenseWeight>(std::move(w));
     });
     expect_shape_of_alias(path, found->out(), found->in(), out, in);
@@ -276,26 +283,42 @@ class FileSource final : public ParameterSource {
 
   std::shared_ptr<LinearWeight> masked(const std::string& name, std::shared_ptr<Parameter> w, const TensorEntry& mask) {
     const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
-    expect_shape(mask, {out, in});
-    if (mask.type != ElementType::u8 && mask.type != ElementType::boolean) {
-      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found type ",
-           name_of(mask.type), ", expected U8 or BOOL");
-    }
-    const auto* bits = static_cast<const std::uint8_t*>(mask.data);
-    if (const auto* bad = std::find_if(bits, bits + mask.bytes, [](std::uint8_t b) { return b > 1; });
-        bad != bits + mask.bytes) {
-      fail(ErrorKind::bad_input, files_.path_of(mask).string(), ": tensor ", mask.name, ": found ", int{*bad},
-           " at element ", bad - bits, ", expected 0 or 1");
-    }
+    const std::uint8_t* bits = read_bits(mask, out, in, files_.path_of(mask).string());
     const TensorEntry* scores = find(name + ".scores");
     auto weight = std::make_shared<MaskedWeight>(backend_, std::move(w), scores != nullptr);
-    if (mask.bytes > 0) backend_.upload(view(mask.data, out, in, DType::u8), weight->mask().tensor);
+    upload_bits(bits, weight->mask().tensor);
     if (scores) {
       expect_shape(*scores, {out, in});
       if (scores->bytes > 0)
         backend_.upload(view(scores->data, out, in, float_type(*scores)), weight->scores()->tensor());
     }
     return weight;
+  }
+
+  // Its scores may be those of another matrix.
+  std::shared_ptr<LinearWeight> block_masked(const std::string& name, std::shared_ptr<Parameter> w,
+                                             const TensorEntry& block) {
+    const std::string where = files_.path_of(block).string();
+    const std::int64_t out = w->tensor().rows, in = w->tensor().cols;
+    const BlockForm form = read_block_form(block, out, in, where);
+    const TensorEntry *mask = find(name + ".mask"), *entry = find(target(name + ".scores"));
+    if (!mask) fail(ErrorKind::bad_input, where, ": tensor ", name, ".mask is missing, expected that of its blocks");
+    const std::uint8_t* bits = read_bits(*mask, form.rows, form.cols, where);
+    check_block_scores(entry, form, name + ".scores", where);
+    auto scores = shared(parameters_, name + ".scores", [&](const std::string&) {
+      return read(*entry, entry->shape, entry->shape[0], entry->shape[1]);
+    });
+    const std::string owner = name.substr(0, name.size() - std::string_view(".weight").size());
+    auto weight = std::make_shared<BlockMaskedWeight>(
+        backend_, std::move(w), form.size, std::move(scores),
+        form.with_bias ? parameter(owner + ".bias", out, 1, Initial::zero) : nullptr);
+    upload_bits(bits, weight->mask().tensor);
+    return weight;
+  }
+
+  void upload_bits(const std::uint8_t* bits, Tensor mask) {
+    if (mask.size() == 0) return;
+    backend_.upload(view(const_cast<std::uint8_t*>(bits), mask.rows, mask.cols, DType::u8), mask);
   }
 
   Backend& backend_;

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "bertx/block_masked_weight.h"
 #include "bertx/error.h"
 #include "bertx/model.h"
 #include "bertx/safetensors.h"
@@ -93,11 +94,25 @@ void add_cores(Collector& out, const std::string& path, const TuckerWeight& weig
   out.add(path + ".cores", cores, {cores.rows, weight.basis().left->in(), weight.basis().right->out()});
 }
 
+// Blocks of several matrices may have one set of scores.
+void add_block_masked(Collector& out, const std::string& path, BlockMaskedWeight& weight) {
+  const Tensor w = weight.parameter()->tensor(), scores = weight.scores()->tensor();
+  out.add(path, w, {w.rows, w.cols});
+  out.add(path + ".mask", weight.mask().tensor, {weight.block_rows(), weight.block_cols()});
+  out.add(path + ".block", ElementType::i64,
+          std::vector<std::int64_t>{weight.block().height, weight.block().width, weight.bias() != nullptr}, {3});
+  if (out.first_time(weight.scores().get(), path + ".scores")) {
+    out.add(path + ".scores", scores, {scores.rows, scores.cols});
+  }
+}
+
 // Every kind of weight in its own form; what several layers share, whole or as a part, once.
 void add_weight(Collector& out, Backend& backend, const std::string& path, LinearWeight& weight) {
   if (!out.first_time(&weight, path)) return;
   if (auto* csr = dynamic_cast<CsrWeight*>(&weight)) {
     add_csr(out, backend, path, *csr);
+  } else if (auto* block = dynamic_cast<BlockMaskedWeight*>(&weight)) {
+    add_block_masked(out, path, *block);
   } else if (const std::vector<WeightPart> parts = parts_of(weight); !parts.empty()) {
     for (const WeightPart& part : parts) add_weight(out, backend, path + std::string(part.suffix), *part.weight);
     if (const auto* tucker = dynamic_cast<const TuckerWeight*>(&weight)) add_cores(out, path, *tucker);
@@ -159,8 +174,9 @@ void add_dense_linear(Collector& out, Backend& backend, const std::string& path,
   }
   const Storage dense = make_storage(backend, rows, cols, backend.real());
   linear.weight->materialize(backend, dense.tensor);
-  std::vector<float> host = downloaded<float>(backend, dense.tensor),
-                     bias = downloaded<float>(backend, linear.bias->tensor());
+  const auto* block = dynamic_cast<const BlockMaskedWeight*>(linear.weight.get());
+  const Tensor shown_bias = block && block->bias() ? block->masked_bias() : linear.bias->tensor();
+  std::vector<float> host = downloaded<float>(backend, dense.tensor), bias = downloaded<float>(backend, shown_bias);
   if (path.ends_with(".query") && shape.head_dim != width) {
     const double scale = std::sqrt(static_cast<double>(width) / static_cast<double>(shape.head_dim));
     for (std::vector<float>* values : {&host, &bias}) {

@@ -94,6 +94,7 @@ void write_checkpoint(const fs::path& path, const CheckpointContent& content) {
   write_json(writer.path() / kTrainerState, content.trainer_state);
   write_json(writer.path() / kBertxState, content.bertx_state);
   write_json(writer.path() / kTrainingArgs, content.training_args);
+  if (content.hook) content.hook->save_files(content.backend, writer.path());
   write_manifest(writer.path());
   writer.commit();
 }

@@ -6,6 +6,7 @@
 //                    trainer_state.json               as transformers writes it
 //                    training_args.json               the options
 //                    bertx_state.json                 sampler position, running sums, data checksum, the hook's state
+//                    hook_…                           files of the hook, where it has some
 //                    vocab.txt …                      the tokenizer, where there is one
 //                    bertx_manifest.json              format version; size and CRC-32C of every file above
 #pragma once
@@ -38,6 +39,7 @@ struct CheckpointContent {
   Objective* objective;  ///< or null
   const Optimizer& optimizer;
   const nlohmann::json &trainer_state, &bertx_state, &training_args;
+  const TrainHook* hook = nullptr;  ///< its files
 };
 /// Complete or not at all. Throws Error(io).
 void write_checkpoint(const std::filesystem::path& path, const CheckpointContent& content);

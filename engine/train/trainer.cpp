@@ -167,6 +167,7 @@ void Trainer::load(const fs::path& checkpoint, const std::string& hook_state) {
   check_examples(model_, data_.train, data_.kind, "training data");
   prepare_for_training(backend_, model_, options_, hook_, run_.at, objective_);
   if (hook_) hook_->load(hook_state);
+  if (hook_) hook_->load_files(backend_, checkpoint);
   model_.refresh(backend_);
 }
 
@@ -278,8 +279,8 @@ void Trainer::save_checkpoint() {
                        arguments = options_to_json(options_),
                        mine = bertx_state_to_json(run_, identity_, options_, plan_, hook_ ? hook_->save() : "{}",
                                                   objective_ ? objective_->save() : "{}");
-  write_checkpoint(path,
-                   {backend_, model_, tokenizer_, objective_, step_->optimizer(), trainer_state, mine, arguments});
+  write_checkpoint(
+      path, {backend_, model_, tokenizer_, objective_, step_->optimizer(), trainer_state, mine, arguments, hook_});
   result_.last_checkpoint = path;
   rotate_checkpoints(options_.output_dir, options_.save_total_limit, run_.at.step,
                      options_.load_best_model_at_end ? run_.best_step : -1);

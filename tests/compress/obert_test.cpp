@@ -3,23 +3,17 @@
 
 #include <Eigen/LU>
 #include <cmath>
-#include <set>
 
-#include "../model/tiny.h"
-#include "bertx/compress.h"
-#include "bertx/error.h"
 #include "bertx/sparse/isa.h"
 #include "pruning/fisher.h"
 #include "pruning/masks.h"
-#include "support.h"
-#include "tiny_examples.h"
+#include "training_fixture.h"
 
 namespace bertx::compress {
 namespace {
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
-using test::tiny_examples;
 
 std::vector<std::vector<float>> random_gradients(std::int64_t count, std::int64_t size, std::uint64_t seed) {
   test::RandomSource random(seed);
@@ -172,28 +166,6 @@ TEST(OptimalBertSurgeon, WhatIsNotAliveTakesNoPart) {
 
 // ---- on models ------------------------------------------------------------------------------------------------------
 
-Model tiny_model(Backend& backend) {
-  Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
-  test::randomise_vectors(backend, model, 4);
-  return model;
-}
-
-std::vector<double> weights_of(Backend& backend, Model& model) {
-  std::vector<double> all;
-  std::set<const LinearWeight*> seen;
-  model.visit_linears([&](const std::string&, Linear& linear) {
-    if (!seen.insert(linear.weight.get()).second) return;
-    const Storage dense = make_storage(backend, linear.weight->out(), linear.weight->in(), backend.real());
-    linear.weight->materialize(backend, dense.tensor);
-    for (const double w : test::values_of(backend, dense.tensor)) all.push_back(w);
-  });
-  return all;
-}
-
-double share_of_zeros(const std::vector<double>& w) {
-  return static_cast<double>(std::count(w.begin(), w.end(), 0.0)) / static_cast<double>(w.size());
-}
-
 TEST(OptimalBertSurgeon, GroupsThreadsAndBackendsAgree) {
   const std::vector<EncodedExample> examples = tiny_examples(60);
   const Calibration calibration{examples, LabelKind::single_label};
@@ -263,54 +235,14 @@ TEST(OptimalBertSurgeon, PatternsAreCounted) {
 
 // ---- during training ------------------------------------------------------------------------------------------------
 
-struct Training12 {
-  std::vector<double> weights;
-  std::vector<double> sparsities;  // after each step
-};
-
-// Trains 12 steps; stops after `stop` and goes on from the checkpoint where that is less.
-Training12 trained(const Recipe& recipe, const std::vector<EncodedExample>& examples, std::int64_t stop) {
-  const auto backend = make_backend("cpu");
-  test::TemporaryDirectory directory;
-  TrainOptions options;
-  options.output_dir = directory.path();
-  options.max_steps = 12;
-  options.learning_rate = 1e-3;
-  options.per_device_train_batch_size = 4;
-  options.save_steps = stop;
-  options.logging_steps = 1;
-  options.save_final_model = false;
-  TrainData data;
-  data.train = examples;
-  Training12 run;
-  const auto train_on = [&] {
-    Model model = make_model(*backend, test::tiny_config(test::tiny_heads().front()), 3);
-    const auto hook = make_compressor(recipe, {examples, LabelKind::single_label});
-    const TrainResult result = train(*backend, model, nullptr, data, options, hook.get());
-    run.sparsities.clear();
-    for (const Figures& entry : result.log_history) {
-      for (const auto& [name, value] : entry) {
-        if (name == "sparsity") run.sparsities.push_back(value);
-      }
-    }
-    run.weights = weights_of(*backend, model);
-  };
-  train_on();
-  if (stop < 12) {
-    options.resume_from_checkpoint = directory.path() / ("checkpoint-" + std::to_string(stop));
-    train_on();
-  }
-  return run;
-}
-
 TEST(OptimalBertSurgeon, PrunesStepByStepDuringTrainingAndResumesBitForBit) {
   const std::vector<EncodedExample> examples = tiny_examples(30);
   Recipe recipe{
       .method = "obert", .sparsity = 0.8, .schedule_begin = 0.2, .schedule_end = 0.8, .initial_sparsity = 0.5};
   recipe.recomputations = 3;
   recipe.fisher_gradients = 10;
-  const Training12 whole = trained(recipe, examples, 12), resumed = trained(recipe, examples, 6);
-  EXPECT_EQ(whole.weights, resumed.weights);
+  const Trained whole = trained(recipe, examples);
+  expect_resumes(recipe, examples, {6});
   ASSERT_EQ(whole.sparsities.size(), 12u);
   for (std::size_t step = 0; step < 12; ++step) {  // before steps 2, 6 (rounded up from 5.5) and 9
     const double want = step < 2 ? 0.0 : step < 6 ? 0.5 : step < 9 ? 0.8 - 0.3 * 0.125 : 0.8;

@@ -64,8 +64,8 @@ INSTANTIATE_TEST_SUITE_P(Heads, Checkpointing,
                          [](const auto& test) { return std::get<0>(test.param) + "_" + std::get<1>(test.param).name; });
 
 TEST(CheckpointingKinds, GiveTheSameBits) {
-  for (const std::string kind :
-       {"masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads", "few_heads", "few_neurons"}) {
+  for (const std::string kind : {"masked", "csr", "low_rank", "low_rank_csr", "shared", "no_heads", "few_heads",
+                                 "few_neurons", "gated", "block_masked"}) {
     const auto backend = make_cpu_backend();
     Model model = make_model(*backend, test::tiny_config(test::tiny_heads().front()), 3);
     test::represent(*backend, model, kind, 6);

@@ -67,14 +67,15 @@ TEST_P(ModelFiles, DenseExportHasTheSameLogitsInTheFullShape) {
   // Low ranks and sums are multiplied out and rounded to F32; all else is exact but for the order of sums over added
   // zeros.
   const bool rounded = GetParam().starts_with("low_rank") || GetParam().ends_with("sum") || GetParam() == "tucker" ||
-                       GetParam() == "embedding";
+                       GetParam() == "embedding" || GetParam() == "gated";
   const double accepted = rounded ? 1e-5 : 1e-13;
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], accepted);
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ModelFiles,
                          testing::Values("dense", "masked", "csr", "low_rank", "low_rank_csr", "sum", "shared",
-                                         "shared_sum", "no_heads", "few_heads", "few_neurons", "tucker", "embedding"),
+                                         "shared_sum", "no_heads", "few_heads", "few_neurons", "tucker", "embedding",
+                                         "gated", "block_masked"),
                          [](const auto& test) { return test.param; });
 
 TEST_F(ModelFiles, SharedWeightsAreWrittenOnceAndStayShared) {
@@ -326,6 +327,43 @@ TEST_F(BadModelFiles, FactorsOfEmbeddingsThatDoNotFitTogether) {
   expect_words(changed(".v", [](TensorToWrite& t) { t.shape = {12, 5}; }), {"weight.v", "[12, 5]", "[5, 12]"});
   expect_words(changed(".u", [](TensorToWrite& t) { t.shape = {5, 23}; }), {"weight.u", "[5, 23]", "[23, 23]"});
   expect_words(changed(".u", [](TensorToWrite& t) { t.shape = {115}; }), {"weight.u", "[115]", "two dimensions"});
+}
+
+TEST_F(BadModelFiles, BlocksThatAreNone) {
+  std::vector<std::int64_t> numbers{3, 5, 1};
+  std::vector<std::uint8_t> twos(1000, 2);
+  const auto changed = [&](const char* end, const std::function<void(TensorToWrite&)>& change) {
+    return loading("block_masked", [&](TensorToWrite& t) {
+      if (t.name.ends_with("0.attention.self.query.weight" + std::string(end))) change(t);
+    });
+  };
+  const auto with_numbers = [&](const std::vector<std::int64_t>& other) {
+    numbers = other;
+    return changed(".block", [&](TensorToWrite& t) { t.data = numbers.data(); });
+  };
+  EXPECT_EQ(with_numbers({3, 5, 1}), "no error");
+  expect_words(with_numbers({0, 5, 1}), {"model.safetensors", "query.weight.block", "found 0, 5, 1", "height, width"});
+  expect_words(with_numbers({3, -5, 1}), {"query.weight.block", "found 3, -5, 1"});
+  expect_words(with_numbers({3, 5, 2}), {"query.weight.block", "found 3, 5, 2"});
+  expect_words(with_numbers({INT64_MAX, 5, 0}), {"query.weight.mask", "[4, 3]", "[1, 3]"});
+  expect_words(changed(".block",
+                       [](TensorToWrite& t) {
+                         t.shape = {1, 3};
+                       }),
+               {"query.weight.block", "[1, 3]", "I64 [3]"});
+  expect_words(changed(".mask", [](TensorToWrite& t) { t.name.clear(); }), {"query.weight.mask", "missing"});
+  expect_words(changed(".mask", [&](TensorToWrite& t) { t.data = twos.data(); }), {"query.weight.mask", "found 2"});
+  expect_words(changed(".scores", [](TensorToWrite& t) { t.name.clear(); }), {"query.weight.scores", "missing"});
+  expect_words(changed(".scores", [](TensorToWrite& t) { t.shape = {12}; }), {"query.weight.scores", "[12]"});
+  expect_words(changed(".scores", [](TensorToWrite& t) { t.shape = {4, 2}; }), {"[4, 2]", "12 scores"});
+}
+
+TEST_F(BadModelFiles, GatesOfAnotherShape) {
+  expect_words(loading("gated",
+                       [](TensorToWrite& t) {
+                         if (t.name.ends_with("0.output.dense.weight.scores")) t.shape = {10, 12};
+                       }),
+               {"model.safetensors", "0.output.dense.weight.scores", "[10, 12]", "[12, 10]"});
 }
 
 TEST_F(BadModelFiles, IntegersWhereFloatsBelong) {

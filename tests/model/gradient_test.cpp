@@ -82,7 +82,8 @@ TEST_P(KindGradient, AgreesWithCentralDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(Kinds, KindGradient,
                          testing::Values("masked", "csr", "low_rank", "low_rank_csr", "sum", "shared", "shared_sum",
-                                         "no_heads", "few_heads", "few_neurons", "tucker", "embedding"),
+                                         "no_heads", "few_heads", "few_neurons", "tucker", "embedding", "gated",
+                                         "block_masked"),
                          [](const auto& test) { return test.param; });
 
 // The decoder has the factors of the word embeddings for its own: both uses give them gradients.

@@ -136,7 +136,7 @@ TEST_P(Running, OneModelServesManyThreads) {
 INSTANTIATE_TEST_SUITE_P(Kinds, Running,
                          testing::Combine(testing::Values("reference", "cpu"),
                                           testing::Values("dense", "csr", "low_rank", "shared_sum", "few_heads",
-                                                          "few_neurons", "tucker")),
+                                                          "few_neurons", "tucker", "gated", "block_masked")),
                          [](const auto& test) { return std::get<0>(test.param) + "_" + std::get<1>(test.param); });
 
 TEST(RunningModels, SparseLogitsAreTheDenseLogitsOfTheSameZeros) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "bertx/block_masked_weight.h"
+#include "bertx/gated_weight.h"
 #include "bertx/model.h"
 #include "bertx/sum_weight.h"
 #include "bertx/tucker_weight.h"
@@ -97,14 +99,16 @@ inline std::vector<double> logits_of(Backend& backend, const Model& model, const
 /// and csr); shared (layer 1 uses layer 0's weights), shared_sum (maps of one shape have one csr weight, and each a low
 /// rank of its own beside it); no_heads and few_heads (layer 0 has none, layer 1 has one); few_neurons (layer 0 has
 /// none, layer 1 has four); tucker (twice as many neurons as features); embedding (word embeddings of rank 5, the
-/// encoder as it was).
+/// encoder as it was); gated; block_masked (blocks of 3 x 5, and a mask of neurons for both feed-forward matrices of a
+/// layer).
 inline void represent(Backend& backend, Model& model, const std::string& kind, std::uint64_t seed) {
   RandomSource random(seed);
-  const auto dense = [&](std::int64_t rows, std::int64_t cols) {
+  const auto random_parameter = [&](std::int64_t rows, std::int64_t cols, double scale) {
     auto p = std::make_shared<Parameter>();
-    p->value = random_matrix(backend, random, rows, cols, 0.5);
+    p->value = random_matrix(backend, random, rows, cols, scale);
     return p;
   };
+  const auto dense = [&](std::int64_t rows, std::int64_t cols) { return random_parameter(rows, cols, 0.5); };
   const auto bits = [&](std::int64_t rows, std::int64_t cols) {
     std::vector<std::uint8_t> mask(static_cast<std::size_t>(rows * cols));
     for (auto& bit : mask) bit = random.chance(0.4);
@@ -143,6 +147,27 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
       layer.ffn_out.weight = std::make_shared<TuckerWeight>(basis, dense(2, cores), 1, 2);
       layer.shape.ffn = model.config.layers[l].ffn = 2 * hidden;
     }
+  } else if (kind == "block_masked") {
+    const auto block_masked = [&](Linear& linear, BlockSize block, bool with_bias, std::shared_ptr<Parameter> scores,
+                                  std::uint64_t mask_seed) {
+      const std::int64_t out = linear.weight->out(), in = linear.weight->in();
+      if (!scores) scores = dense(blocks_of(out, block.height), blocks_of(in, block.width));
+      const auto weight = std::make_shared<BlockMaskedWeight>(backend, dense(out, in), block, scores,
+                                                              with_bias ? linear.bias : nullptr);
+      std::vector<std::uint8_t> mask(static_cast<std::size_t>(weight->block_rows() * weight->block_cols()));
+      RandomSource mask_random(mask_seed);
+      for (auto& bit : mask) bit = mask_random.chance(0.4);
+      weight->mask() = make_mask(backend, weight->block_rows(), weight->block_cols(), mask);
+      linear.weight = weight;
+    };
+    std::uint64_t next = seed;
+    for (EncoderLayer& layer : model.layers) {
+      for (Linear* linear : {&layer.query, &layer.key, &layer.value}) block_masked(*linear, {3, 5}, true, {}, ++next);
+      block_masked(layer.attention_output, {3, 5}, false, {}, ++next);
+      const auto scores = dense(layer.shape.ffn, 1);
+      block_masked(layer.ffn_in, {1, model.config.hidden}, true, scores, ++next);
+      block_masked(layer.ffn_out, {model.config.hidden, 1}, false, scores, next);
+    }
   } else if (kind == "few_neurons") {
     for (std::size_t l = 0; l < 2; ++l) {
       EncoderLayer& layer = model.layers[l];
@@ -160,6 +185,8 @@ inline void represent(Backend& backend, Model& model, const std::string& kind, s
         auto masked = std::make_shared<MaskedWeight>(backend, w, true);
         masked->mask() = bits(out, in);
         linear.weight = masked;
+      } else if (kind == "gated") {
+        linear.weight = std::make_shared<GatedWeight>(backend, w, random_parameter(out, in, 2.0));
       } else if (kind == "csr") {
         linear.weight = CsrWeight::from_dense(backend, w->tensor(), bits(out, in).tensor);
       } else if (kind == "low_rank") {

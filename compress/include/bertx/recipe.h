@@ -42,7 +42,8 @@ struct Recipe {
   std::int64_t fisher_gradients = 1024;             ///< obert: of one estimate
   std::int64_t fisher_memory = 4096;                ///< obert: MiB for what is estimated at a time
   std::int64_t rounds = 4;                          ///< iterative magnitude: prunings, evenly over the training
-  double rewind = 0.0;  ///< iterative magnitude: share of a round whose weights are gone back to
+  std::optional<double> rewind = {};                ///< iterative magnitude: share of the first round whose weights
+                                                    ///< are gone back to after each pruning; none: they go on
   std::int64_t block_height = 32, block_width = 32;  ///< block movement: weights of attention that share a score
 
   // ---- structure: heads, neurons, layers --------------------------------------------------------------------------

@@ -125,6 +125,10 @@ class TrainHook {
   /// Everything beyond parameters and structure that resuming bit for bit needs, as JSON text; and its inverse.
   virtual std::string save() const { return "{}"; }
   virtual void load(const std::string& /*json*/) {}
+  /// What is too much for JSON, as files "hook_…" in the directory of a checkpoint, whose manifest vouches for them; and
+  /// its inverse, which follows `load`.
+  virtual void save_files(Backend&, const std::filesystem::path& /*checkpoint*/) const {}
+  virtual void load_files(Backend&, const std::filesystem::path& /*checkpoint*/) {}
   /// Named figures for logs and progress, e.g. {"sparsity", 0.73}.
   virtual std::vector<std::pair<std::string, double>> figures() const { return {}; }
 };
