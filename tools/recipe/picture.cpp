@@ -80,7 +80,7 @@ std::string recipe_picture(const RecipeReport& report, const std::string& title)
   if (report.timed) {
     Panel panel{
         bertx::text("latency of one text of ", report.tokens, " tokens, median, ms"), kOrange, {}, [](double value) {
-          return fixed(value, 2);
+          return fixed(value, value < 1 ? 3 : 2);
         }};
     for (const Station& station : report.stations) panel.values.push_back(station.latency.median_ms);
     panels.push_back(std::move(panel));
