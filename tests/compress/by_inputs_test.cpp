@@ -6,36 +6,14 @@
 #include <cmath>
 #include <map>
 
-#include "../model/tiny.h"
-#include "bertx/compress.h"
-#include "bertx/error.h"
 #include "calibration/examples.h"
 #include "pruning/optimal_update.h"
-#include "support.h"
+#include "training_fixture.h"
 
 namespace bertx::compress {
 namespace {
 
 using Eigen::MatrixXd;
-
-Model tiny_model(Backend& backend) {
-  Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
-  test::randomise_vectors(backend, model, 4);
-  return model;
-}
-
-std::vector<EncodedExample> tiny_examples(int count) {
-  test::RandomSource random(7);
-  std::vector<EncodedExample> examples(static_cast<std::size_t>(count));
-  for (EncodedExample& example : examples) {
-    for (auto n = random.integer(2, 9); n > 0; --n) {
-      example.ids.push_back(static_cast<std::int32_t>(random.integer(0, 22)));
-      example.types.push_back(0);
-    }
-    example.label = static_cast<std::int32_t>(random.integer(0, 2));
-  }
-  return examples;
-}
 
 RowMatrix dense(Backend& backend, const LinearWeight& weight) {
   const Storage all = make_storage(backend, weight.out(), weight.in(), backend.real());

@@ -10,18 +10,12 @@
 #include "bertx/safetensors.h"
 #include "pruning/masks.h"
 #include "pruning/schedule.h"
-#include "support.h"
+#include "training_fixture.h"
 
 namespace bertx::compress {
 namespace {
 
 using test::logits_of;
-
-Model tiny_model(Backend& backend) {
-  Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
-  test::randomise_vectors(backend, model, 4);
-  return model;
-}
 
 // ---- ranking
 // ----------------------------------------------------------------------------------------------------------
