@@ -11,18 +11,12 @@
 #include "pruning/masks.h"
 #include "pruning/schedule.h"
 #include "structure_fixture.h"
-#include "support.h"
+#include "training_fixture.h"
 
 namespace bertx::compress {
 namespace {
 
 using test::logits_of;
-
-Model tiny_model(Backend& backend) {
-  Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
-  test::randomise_vectors(backend, model, 4);
-  return model;
-}
 
 // ---- ranking
 // ----------------------------------------------------------------------------------------------------------
