@@ -102,6 +102,7 @@ inline Trained trained(const Recipe& recipe, const std::vector<EncodedExample>& 
   };
   train_on(3);
   if (how.stop < how.steps) {
+    options.save_steps = how.steps;
     options.resume_from_checkpoint = directory.path() / ("checkpoint-" + std::to_string(how.stop));
     train_on(4);  // another model: everything must come from the checkpoint
   }
