@@ -10,10 +10,10 @@ namespace {
 const fs::path kRoot = BERTX_SOURCE_DIR;
 // Private to bertx as a whole, not to the engine: the strict JSON reader; copies between host and backend; the update
 // that `bertx bench` times and the tolerance that it checks by; the lock and the checksums by which `bertx compress`
-// goes on with a directory, so that there is one of each.
+// goes on with a directory, so that there is one of each; what composite weights are made of.
 const std::vector<std::string> kShared{"io/json.h",        "weights/host_copy.h",    "train/update_step.h",
                                        "core/tolerance.h", "train/directory_lock.h", "train/crc32c.h",
-                                       "train/examples.h"};
+                                       "train/examples.h", "weights/parts.h"};
 
 std::string joined(const std::vector<std::string>& lines) {
   std::string out;
