@@ -96,5 +96,26 @@ TEST(PrunedFactors, WhatCannotBeMaskedLeavesTheModelAsItWas) {
   EXPECT_EQ(test::logits_of(*backend, model, batch), before);
 }
 
+// However few they are: a recipe's later steps are not to fill them again.
+TEST(PrunedWeights, ZerosStayInALaterTraining) {
+  const std::vector<EncodedExample> examples = tiny_examples(30);
+  const auto backend = make_backend("cpu");
+  for (const double sparsity : {0.2, 0.5, 0.8}) {
+    Model model = tiny_model(*backend);
+    compress_now(*backend, model, {.method = "magnitude", .sparsity = sparsity});
+    const std::vector<double> before = weights_of(*backend, model);
+    EXPECT_NEAR(share_of_zeros(before), sparsity, 0.02);
+    TrainOptions options;
+    options.max_steps = 4;
+    options.save_final_model = false;
+    TrainData data;
+    data.train = examples;
+    train(*backend, model, nullptr, data, options);
+    const std::vector<double> after = weights_of(*backend, model);
+    EXPECT_NE(after, before);
+    for (std::size_t i = 0; i < after.size(); ++i) EXPECT_EQ(after[i] == 0.0, before[i] == 0.0);
+  }
+}
+
 }  // namespace
 }  // namespace bertx::compress

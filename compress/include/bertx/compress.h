@@ -54,8 +54,9 @@ void keep_neurons(Backend& backend, Model& model, const std::vector<std::vector<
 /// Dense and CSR weights of the encoder, also where they are factors or terms of others, become masked ones, all kept;
 /// movement pruning asks for scores. Throws Error(usage) for kinds that cannot be masked, the model being as it was.
 void mask_weights(Backend& backend, Model& model, bool with_scores);
-/// Masked weights become CSR where at least `least` of the matrix is zero, dense with exact zeros elsewhere.
-void finalize_masks(Backend& backend, Model& model, double least = 0.5);
+/// Masked weights become CSR where at least `least` of the matrix is zero, so that later training leaves the zeros
+/// where they are, dense with exact zeros elsewhere. Which kernels run is another matter: the backend measures it.
+void finalize_masks(Backend& backend, Model& model, double least = 0.05);
 /// Dense weights of the encoder become CSR where their zeros make the file smaller that way.
 void compact_zeros(Backend& backend, Model& model);
 
