@@ -85,8 +85,9 @@ std::string recipe_picture(const RecipeReport& report, const std::string& title)
     for (const Station& station : report.stations) panel.values.push_back(station.latency.median_ms);
     panels.push_back(std::move(panel));
   }
-  Panel bytes{"weight files, MB", kGreen, {}, [](double value) { return bytes_text(1e6 * value); }};
-  for (const Station& station : report.stations) bytes.values.push_back(static_cast<double>(station.cost.bytes) / 1e6);
+  Panel bytes{"weight files, MiB", kGreen, {}, [](double value) { return bytes_text(1048576.0 * value); }};
+  for (const Station& station : report.stations)
+    bytes.values.push_back(static_cast<double>(station.cost.bytes) / 1048576.0);
   panels.push_back(std::move(bytes));
 
   // 2. The page, as high as its panels.
