@@ -15,7 +15,9 @@ cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shar
 #ifdef BERTX_CUDA_EMULATION
   return cuda_emulation::launch(kernel, grid, block, shared_bytes, stream, static_cast<A&&>(arguments)...);
 #else
-  kernel<<<grid, block, shared_bytes, stream> > >(static_cast<P>(arguments)...);
+  // clang-format off
+  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(arguments)...);
+  // clang-format on
   return cudaPeekAtLastError();
 #endif
 }
