@@ -15,18 +15,17 @@ struct Problem {
   Finish finish;
 };
 
-/// Entries as the type of values has them, four at a time.
+/// Entries as the type of values has them, 16 bytes of them at a time.
 template <class X>
 struct Entries;
 template <>
 struct Entries<float> {
+  static constexpr int kGroup = entries_aligned(false);
   const uint2* at;
-  __device__ __forceinline__ void four(int n, int (&columns)[4], float (&values)[4]) const {
-    const uint4 a = *reinterpret_cast<const uint4*>(at + n), b = *reinterpret_cast<const uint4*>(at + n + 2);
+  __device__ __forceinline__ void group(int n, int (&columns)[kGroup], float (&values)[kGroup]) const {
+    const uint4 a = *reinterpret_cast<const uint4*>(at + n);
     columns[0] = static_cast<int>(a.x), columns[1] = static_cast<int>(a.z);
-    columns[2] = static_cast<int>(b.x), columns[3] = static_cast<int>(b.z);
     values[0] = __uint_as_float(a.y), values[1] = __uint_as_float(a.w);
-    values[2] = __uint_as_float(b.y), values[3] = __uint_as_float(b.w);
   }
   __device__ __forceinline__ void one(int n, int& column, float& value) const {
     const uint2 a = at[n];
@@ -36,12 +35,13 @@ struct Entries<float> {
 };
 template <>
 struct Entries<Bf16> {
+  static constexpr int kGroup = entries_aligned(true);
   const std::uint32_t* at;
-  __device__ __forceinline__ void four(int n, int (&columns)[4], float (&values)[4]) const {
+  __device__ __forceinline__ void group(int n, int (&columns)[kGroup], float (&values)[kGroup]) const {
     const uint4 a = *reinterpret_cast<const uint4*>(at + n);
-    const std::uint32_t words[4] = {a.x, a.y, a.z, a.w};
+    const std::uint32_t words[kGroup] = {a.x, a.y, a.z, a.w};
 #pragma unroll
-    for (int i = 0; i < 4; ++i) split(words[i], columns[i], values[i]);
+    for (int i = 0; i < kGroup; ++i) split(words[i], columns[i], values[i]);
   }
   __device__ __forceinline__ void one(int n, int& column, float& value) const { split(at[n], column, value); }
 
@@ -58,14 +58,11 @@ struct Block {
   static constexpr int kEntryBytes = entry_bytes(sizeof(X) == 2);
 
   const Problem<X>& p;
-  int panel;
-  std::int64_t first_token;
-  unsigned char* shared;
 
-  __device__ __forceinline__ int cell(int tile) const { return panel * p.w.tiles + tile; }
+  __device__ __forceinline__ int cell(int tile) const { return static_cast<int>(blockIdx.x) * p.w.tiles + tile; }
   __device__ __forceinline__ unsigned char* buffer(int tile) const {
     const auto x_bytes = static_cast<int>(tile_bytes(p.w.tile_columns, kBlockTokens, sizeof(X)));
-    return shared + tile % 2 * (x_bytes + p.w.most_entries * kEntryBytes);
+    return dynamic_shared() + tile % 2 * (x_bytes + p.w.most_entries * kEntryBytes);
   }
   __device__ __forceinline__ unsigned char* entries_of(int tile) const {
     return buffer(tile) + tile_bytes(p.w.tile_columns, kBlockTokens, sizeof(X));
@@ -85,10 +82,10 @@ struct Block {
     const unsigned char* const source = static_cast<const unsigned char*>(p.w.entries) + begin * kEntryBytes;
     unsigned char* const to = entries_of(tile);
     const auto bytes = static_cast<int>((end - begin) * kEntryBytes);
+#pragma unroll 1
     for (int b = static_cast<int>(threadIdx.x) * 16; b < bytes; b += static_cast<int>(blockDim.x) * 16) {
       copy_async<16>(to + b, source + b);
     }
-    commit_copies();
   }
 
  private:
@@ -96,8 +93,10 @@ struct Block {
   template <int kBytes>
   __device__ __forceinline__ void fetch_tokens(const X* from, int columns, unsigned char* to) const {
     constexpr int kNumbers = kBytes / static_cast<int>(sizeof(X)), kParts = kBlockTokens / kNumbers;
+#pragma unroll 1
     for (int i = static_cast<int>(threadIdx.x); i < columns * kParts; i += static_cast<int>(blockDim.x)) {
-      const std::int64_t token = first_token + i % kParts * kNumbers, left = p.tokens - token;
+      const std::int64_t token = static_cast<std::int64_t>(blockIdx.y) * kBlockTokens + i % kParts * kNumbers,
+                         left = p.tokens - token;
       const int taken = left >= kNumbers ? kBytes : left > 0 ? static_cast<int>(left * sizeof(X)) : 0;
       const X* const row = from + i / kParts * p.stride;
       copy_async<kBytes>(to + i * kBytes, row + (left > 0 ? token : 0), taken);
@@ -109,23 +108,20 @@ template <class X, int kTokens>
 __global__ __launch_bounds__(kMostPanelWarps* kWarp, kTokens == 8 ? 1 : 2) void tiled_kernel(Problem<X> p) {
   using B = Block<X, kTokens>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
-  const B block{p, static_cast<int>(blockIdx.x), static_cast<std::int64_t>(blockIdx.y) * B::kBlockTokens,
-                dynamic_shared()};
+  const B block{p};
   float sums[kWarpRows][kTokens] = {};
-  block.fetch(0);
-  for (int tile = 0; tile < p.w.tiles; ++tile) {
+  for (int fetched = 0; fetched <= p.w.tiles; ++fetched) {
+    if (fetched < p.w.tiles) block.fetch(fetched);
+    commit_copies();
+    if (fetched == 0) continue;
+    const int tile = fetched - 1;
     // Lane i knows where the segment of the warp's row i begins and ends.
     int2 segment = make_int2(0, 0);
     if (lane < kWarpRows) {
       const int place = (block.cell(tile) * p.w.panel_warps + warp) * kWarpRows + lane;
       segment = reinterpret_cast<const int2*>(p.w.segments)[place];
     }
-    if (tile + 1 < p.w.tiles) {
-      block.fetch(tile + 1);
-      wait_copies<1>();
-    } else {
-      wait_copies<0>();
-    }
+    wait_copies<1>();
     __syncthreads();
     const X* const x = reinterpret_cast<const X*>(block.buffer(tile)) + lane * kTokens;
     const Entries<X> entries{reinterpret_cast<decltype(Entries<X>::at)>(block.entries_of(tile))};
@@ -133,18 +129,21 @@ __global__ __launch_bounds__(kMostPanelWarps* kWarp, kTokens == 8 ? 1 : 2) void 
     for (int i = 0; i < kWarpRows; ++i) {
       int n = __shfl_sync(0xFFFFFFFFu, segment.x, i);
       const int end = __shfl_sync(0xFFFFFFFFu, segment.y, i);
-      for (; n + 4 <= end; n += 4) {
-        int columns[4];
-        float values[4], strip[4][kTokens];
-        entries.four(n, columns, values);
+      constexpr int kGroup = Entries<X>::kGroup;
+#pragma unroll 1
+      for (; n + kGroup <= end; n += kGroup) {
+        int columns[kGroup];
+        float values[kGroup], strips[kGroup][kTokens];
+        entries.group(n, columns, values);
 #pragma unroll
-        for (int j = 0; j < 4; ++j) load_numbers(x + columns[j] * B::kBlockTokens, strip[j]);
+        for (int j = 0; j < kGroup; ++j) load_numbers(x + columns[j] * B::kBlockTokens, strips[j]);
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
+        for (int j = 0; j < kGroup; ++j) {
 #pragma unroll
-          for (int t = 0; t < kTokens; ++t) sums[i][t] += values[j] * strip[j][t];
+          for (int t = 0; t < kTokens; ++t) sums[i][t] += values[j] * strips[j][t];
         }
       }
+#pragma unroll 1
       for (; n < end; ++n) {
         int column;
         float value, strip[kTokens];
@@ -158,10 +157,17 @@ __global__ __launch_bounds__(kMostPanelWarps* kWarp, kTokens == 8 ? 1 : 2) void 
   }
   const Strip<kWarp, kTokens, true> strip(blockIdx.y, lane, p.tokens);
   const std::int32_t* const rows =
-      p.w.rows_of + (static_cast<std::int64_t>(block.panel) * p.w.panel_warps + warp) * kWarpRows;
-#pragma unroll
+      p.w.rows_of + (static_cast<std::int64_t>(blockIdx.x) * p.w.panel_warps + warp) * kWarpRows;
+// One copy of the epilogue's code: each turn takes its row's sums out of the registers.
+#pragma unroll 1
   for (int i = 0; i < kWarpRows; ++i) {
-    if (rows[i] >= 0) p.finish(rows[i], strip, sums[i]);
+    float row_sums[kTokens];
+#pragma unroll
+    for (int k = 0; k < kWarpRows; ++k) {
+#pragma unroll
+      for (int t = 0; t < kTokens; ++t) row_sums[t] = k == 0 || k == i ? sums[k][t] : row_sums[t];
+    }
+    if (rows[i] >= 0) p.finish(rows[i], strip, row_sums);
   }
 }
 
