@@ -49,6 +49,13 @@ __device__ __forceinline__ void load_numbers(const X* from, float (&to)[1]) {
   to[0] = as_float(*from);
 }
 
+/// Row `row` of a matrix: one multiplication, of 32 bits.
+template <class X>
+__device__ __forceinline__ const X* row_of(const X* x, std::int32_t row, int stride_bytes) {
+  const std::int64_t offset = static_cast<std::int64_t>(row) * stride_bytes;
+  return reinterpret_cast<const X*>(reinterpret_cast<const unsigned char*>(x) + offset);
+}
+
 // ---- strips: kTokens tokens of a row that belong to one of kLanes lanes -------------------------------------------
 
 /// As vectors, which lie side by side; or, whatever the alignment, every kLanes-th token, so that lanes lie side by
@@ -62,14 +69,16 @@ struct Strip {
       : first(tile * (kLanes * kTokens) + (kVectors ? lane * kTokens : lane)), tokens(tokens_) {}
   __device__ __forceinline__ std::int64_t token(int i) const { return first + (kVectors ? i : i * kLanes); }
 
-  /// Beyond the last token there is another's number, which finish() leaves alone.
+  /// What is read first; beyond the last token that is another's number, which Finish leaves alone.
+  __device__ __forceinline__ std::int64_t start() const { return first < tokens ? first : 0; }
+  /// `from` is start() behind the beginning of a row.
   template <class X>
-  __device__ __forceinline__ void load(const X* row, float (&to)[kTokens]) const {
+  __device__ __forceinline__ void load(const X* from, float (&to)[kTokens]) const {
     if constexpr (kVectors) {
-      load_numbers(row + (first < tokens ? first : 0), to);
+      load_numbers(from, to);
     } else {
 #pragma unroll
-      for (int i = 0; i < kTokens; ++i) to[i] = as_float(row[token(i) < tokens ? token(i) : 0]);
+      for (int i = 0; i < kTokens; ++i) to[i] = as_float(from[token(i) < tokens ? i * kLanes : 0]);
     }
   }
 };

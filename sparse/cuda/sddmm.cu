@@ -13,7 +13,8 @@ struct Problem {
   std::int64_t rows, tokens;
   const std::int32_t *row_start, *columns, *order;
   const float *dy, *x;
-  std::int64_t dy_stride, x_stride;
+  std::int64_t dy_stride;
+  int x_stride_bytes;
   float* dvalues;
   int parts;  ///< warps that share a row's nonzeros
 };
@@ -48,17 +49,21 @@ __device__ __forceinline__ void add_block(const Problem& p, std::int64_t row, st
     lane.template load<kGuard>(p.dy + row * p.dy_stride + first, v, left, gradient[v]);
   }
   for (std::int32_t n = begin; n < end; n += 4) {
-    float sums[4] = {};
+    const float* rows_of_x[4];  // behind the last place that of the last, whose sum is not used again
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
-      if (n + k >= end) break;
-      const float* const block = p.x + p.columns[n + k] * p.x_stride + first;
+      rows_of_x[k] = row_of(p.x + first, p.columns[n + k < end ? n + k : end - 1], p.x_stride_bytes);
+    }
+    float sums[4] = {};
 #pragma unroll
-      for (int v = 0; v < kVectorsOfBlock; ++v) {
-        float x[4];
-        lane.template load<kGuard>(block, v, left, x);
+    for (int v = 0; v < kVectorsOfBlock; ++v) {
+      float x[4][4];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) sums[k] += gradient[v][i] * x[i];
+      for (int k = 0; k < 4; ++k) lane.template load<kGuard>(rows_of_x[k], v, left, x[k]);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[k] += gradient[v][i] * x[k][i];
       }
     }
     const float sum = fold(sums, lane.lane);
@@ -68,7 +73,7 @@ __device__ __forceinline__ void add_block(const Problem& p, std::int64_t row, st
 }
 
 template <bool kVectors>
-__global__ __launch_bounds__(kRowThreads) void sddmm_kernel(Problem p) {
+__global__ __launch_bounds__(kRowThreads, 3) void sddmm_kernel(Problem p) {
   const Lane<kVectors> lane{static_cast<int>(threadIdx.x) % kWarp};
   const std::int64_t place = static_cast<std::int64_t>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarp;
   if (place >= p.rows) return;  // a whole warp
@@ -88,6 +93,7 @@ __global__ __launch_bounds__(kRowThreads) void sddmm_kernel(Problem p) {
 
 int sddmm(Stream stream, const Csr& pattern, Input dy, Input x, std::int64_t tokens, float* dvalues) {
   if (pattern.rows == 0 || pattern.nnz == 0 || tokens == 0) return cudaSuccess;
+  if (x.stride * 4 > kMostStrideBytes) return cudaErrorInvalidValue;
   // About 32 nonzeros a warp are enough to make up for reading dy.
   const std::int64_t parts = divide_up(divide_up(pattern.nnz, pattern.rows), 32);
   const Problem p{pattern.rows,
@@ -98,7 +104,7 @@ int sddmm(Stream stream, const Csr& pattern, Input dy, Input x, std::int64_t tok
                   static_cast<const float*>(dy.data),
                   static_cast<const float*>(x.data),
                   dy.stride,
-                  x.stride,
+                  static_cast<int>(x.stride * 4),
                   dvalues,
                   static_cast<int>(parts < kMostTokenTiles ? parts : kMostTokenTiles)};
   const dim3 grid(static_cast<unsigned>(divide_up(p.rows, kWarps)), static_cast<unsigned>(p.parts));

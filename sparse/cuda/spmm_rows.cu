@@ -12,12 +12,13 @@ struct Problem {
   const std::int32_t *row_start, *columns, *order;
   const X* values;
   const X* x;
-  std::int64_t stride;
+  int stride_bytes;
   Finish finish;
 };
 
+// Four blocks a multiprocessor: with more the compiler saves registers by waiting for one load before the next.
 template <class X, int kLanes, int kTokens, bool kVectors>
-__global__ __launch_bounds__(kRowThreads) void rows_kernel(Problem<X> p) {
+__global__ __launch_bounds__(kRowThreads, 4) void rows_kernel(Problem<X> p) {
   const int thread = static_cast<int>(threadIdx.x);
   const std::int64_t place = static_cast<std::int64_t>(blockIdx.x) * (kRowThreads / kLanes) + thread / kLanes;
   if (place >= p.rows) return;
@@ -28,26 +29,44 @@ __global__ __launch_bounds__(kRowThreads) void rows_kernel(Problem<X> p) {
 #pragma unroll
     for (int i = 0; i < kTokens; ++i) sums[i] += value * x[i];
   };
+  const X* const x = p.x + strip.start();
+  const auto load = [&](std::int32_t column, float(&to)[kTokens]) {
+    strip.load(row_of(x, column, p.stride_bytes), to);
+  };
   const auto add_one = [&](std::int32_t n) {
-    float x[kTokens];
-    strip.load(p.x + p.columns[n] * p.stride, x);
-    add(as_float(p.values[n]), x);
+    float one[kTokens];
+    load(p.columns[n], one);
+    add(as_float(p.values[n]), one);
   };
   std::int32_t n = p.row_start[row];
   const std::int32_t end = p.row_start[row + 1];
   for (; n < end && n % 4 != 0; ++n) add_one(n);
-  for (; n + 4 <= end; n += 4) {  // four at a time: their loads do not wait for each other
-    const int4 c = *reinterpret_cast<const int4*>(p.columns + n);
-    float v[4], x0[kTokens], x1[kTokens], x2[kTokens], x3[kTokens];
+  if (n + 4 <= end) {
+    // Four at a time, whose loads do not wait for each other; columns and values are asked for one turn ahead.
+    int4 c = *reinterpret_cast<const int4*>(p.columns + n);
+    float v[4];
     load_numbers(p.values + n, v);
-    strip.load(p.x + c.x * p.stride, x0);
-    strip.load(p.x + c.y * p.stride, x1);
-    strip.load(p.x + c.z * p.stride, x2);
-    strip.load(p.x + c.w * p.stride, x3);
-    add(v[0], x0);
-    add(v[1], x1);
-    add(v[2], x2);
-    add(v[3], x3);
+#pragma unroll 1
+    for (bool more = true; more; n += 4) {
+      more = n + 8 <= end;
+      int4 next_c = c;
+      float next_v[4] = {};
+      if (more) {
+        next_c = *reinterpret_cast<const int4*>(p.columns + n + 4);
+        load_numbers(p.values + n + 4, next_v);
+      }
+      float strips[4][kTokens];
+      load(c.x, strips[0]);
+      load(c.y, strips[1]);
+      load(c.z, strips[2]);
+      load(c.w, strips[3]);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        add(v[i], strips[i]);
+        v[i] = next_v[i];
+      }
+      c = next_c;
+    }
   }
   for (; n < end; ++n) add_one(n);
   p.finish(row, strip, sums);
@@ -63,7 +82,7 @@ __global__ __launch_bounds__(kRowThreads) void few_kernel(Problem<X> p) {
   float sums[kTokens] = {};
   const std::int32_t end = p.row_start[row + 1];
   for (std::int32_t n = p.row_start[row] + lane; n < end; n += kWarp) {
-    const X* const from = p.x + p.columns[n] * p.stride;
+    const X* const from = row_of(p.x, p.columns[n], p.stride_bytes);
     const float value = as_float(p.values[n]);
     float x[kTokens];
     if constexpr (kVectors) {
@@ -121,6 +140,8 @@ int launch_form(Stream stream, const Problem<X>& p, bool vectors, Form form) {
 
 template <class X>
 int run(Stream stream, const Csr& w, Input x, Output y, std::int64_t tokens, const Epilogue& epilogue, Form form) {
+  const std::int64_t stride_bytes = x.stride * static_cast<std::int64_t>(sizeof(X));
+  if (stride_bytes > kMostStrideBytes) return cudaErrorInvalidValue;
   const Problem<X> p{w.rows,
                      tokens,
                      w.row_start,
@@ -128,7 +149,7 @@ int run(Stream stream, const Csr& w, Input x, Output y, std::int64_t tokens, con
                      w.order,
                      static_cast<const X*>(w.values),
                      static_cast<const X*>(x.data),
-                     x.stride,
+                     static_cast<int>(stride_bytes),
                      finish_of(y, epilogue)};
   return launch_form(stream, p, in_vectors(x.data, x.stride, sizeof(X)), form);
 }

@@ -19,6 +19,8 @@ constexpr int kRowThreads = 256;
 constexpr int kFewTokens = 8;
 /// Grids have so many blocks at most in y, where tokens lie.
 constexpr std::int64_t kMostTokenTiles = 65535;
+/// Rows of x lie so far apart at most: half a billion f32 tokens.
+constexpr std::int64_t kMostStrideBytes = 0x7FFFFFFF;
 
 // ---- tiled products
 // --------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ cudaError_t copy_async(const Copy& c, cudaMemcpyKind kind, cudaStream_t stream) 
   if (!fits(runtime, c, kind)) return runtime.report(cudaErrorInvalidValue);
   if (c.width == 0 || c.height == 0) return cudaSuccess;
   const bool from_host = !holds(runtime.device, c.from, 1), to_host = !holds(runtime.device, c.to, 1);
+  if (from_host && to_host) return runtime.enqueue(stream, [c] { c.run(); });
   // Pageable memory is copied before the call returns; pinned memory when the stream comes to it.
   if (from_host && !holds(runtime.pinned, c.from, c.from_bytes())) {
     std::vector<char> staged(static_cast<const char*>(c.from), static_cast<const char*>(c.from) + c.from_bytes());
@@ -75,7 +76,7 @@ cudaError_t release(void* memory) {
   if (block == runtime.device.end()) return runtime.report(cudaErrorInvalidValue);
   runtime.device_bytes -= block->second;
   runtime.device.erase(block);
-  std::free(memory);
+  runtime.arena.release(memory);
   return cudaSuccess;
 }
 
@@ -87,10 +88,10 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   *memory = nullptr;
   if (runtime.sticky != cudaSuccess) return runtime.report(runtime.sticky);
   if (bytes == 0) return cudaSuccess;
-  if (runtime.device_bytes + bytes > runtime.settings.memory_bytes || (*memory = aligned(bytes)) == nullptr) {
+  if (runtime.device_bytes + bytes > runtime.settings.memory_bytes ||
+      (*memory = runtime.arena.allocate(bytes)) == nullptr) {
     return runtime.report(cudaErrorMemoryAllocation);
   }
-  std::memset(*memory, 0xFF, bytes);
   runtime.device[*memory] = bytes;
   runtime.device_bytes += bytes;
   return cudaSuccess;

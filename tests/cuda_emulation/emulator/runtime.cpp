@@ -36,6 +36,8 @@ cudaError_t Runtime::enqueue(cudaStream_t s, Work work) {
 
 cudaError_t Runtime::finish() {
   const std::scoped_lock lock(mutex);
+  if (waiting.empty()) return report(sticky);
+  const Arena::Open open(arena);
   while (!waiting.empty() && sticky == cudaSuccess) {
     const Work work = std::move(waiting.front());
     waiting.pop_front();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "arena.h"
 #include "emulation.h"
 
 using Work = std::function<void()>;
@@ -31,6 +32,7 @@ namespace cuda_emulation {
 
 struct Runtime {
   std::recursive_mutex mutex;
+  Arena arena;
   Settings settings;
   std::deque<Work> waiting;  // of all streams, in the order of the calls: one of the orders that a device may choose
   std::map<const void*, std::size_t, std::greater<>> device, pinned;  // bytes by address
