@@ -52,6 +52,13 @@ class InputMeter {
 
 void prune_by_inputs(Backend& backend, Model& model, const Recipe& recipe, const Calibration& calibration,
                      Measure measure, const PruneMatrix& prune) {
+  model.visit_linears([](const std::string& path, Linear& linear) {
+    for (const std::string_view kind : {"dense", "csr", "masked"}) {
+      if (linear.weight->kind() == kind) return;
+    }
+    fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(),
+         ", expected dense or csr to prune by what comes in");
+  });
   mask_weights(backend, model, false);
   const Calibration used = sample(calibration, recipe);
   const std::vector<MaskedMatrix> matrices = masked_matrices(model);
@@ -70,13 +77,8 @@ void prune_by_inputs(Backend& backend, Model& model, const Recipe& recipe, const
   // While inputs are shown the maps hold other weights.
   std::unordered_map<const Linear*, MaskedWeight*> weight_of;
   std::int64_t maps = 0;
-  model.visit_linears([&](const std::string& path, Linear& linear) {
-    auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
-    if (!masked) {
-      fail(ErrorKind::usage, path, ": found a weight of kind ", linear.weight->kind(),
-           ", expected dense or csr to prune by what comes in");
-    }
-    weight_of[&linear] = masked;
+  model.visit_linears([&](const std::string&, Linear& linear) {
+    weight_of[&linear] = static_cast<MaskedWeight*>(linear.weight.get());
     ++maps;
   });
   InputMeter meter(backend, measure);

@@ -5,16 +5,20 @@
 #include <unordered_set>
 
 #include "bertx/error.h"
+#include "bertx/sum_weight.h"
+#include "weights/parts.h"
 
 namespace bertx::compress {
 
 std::vector<MaskedMatrix> masked_matrices(Model& model) {
   std::vector<MaskedMatrix> found;
   std::unordered_set<const LinearWeight*> seen;
-  model.visit_linears([&](const std::string& path, Linear& linear) {
-    auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
-    if (masked && seen.insert(masked).second) found.push_back({path, masked});
-  });
+  const std::function<void(const std::string&, LinearWeight&)> look = [&](const std::string& path, LinearWeight& w) {
+    if (!seen.insert(&w).second) return;
+    if (auto* masked = dynamic_cast<MaskedWeight*>(&w)) found.push_back({path, masked});
+    for (const WeightPart& part : parts_of(w)) look(path + std::string(part.suffix), *part.weight);
+  };
+  model.visit_linears([&](const std::string& path, Linear& linear) { look(path, *linear.weight); });
   return found;
 }
 
@@ -125,11 +129,51 @@ std::shared_ptr<Parameter> dense_parameter(Backend& backend, const std::string& 
   return w;
 }
 
+namespace {
+
+using Weight = std::shared_ptr<LinearWeight>;
+using MakeWeight = std::function<Weight(const std::string& path, const Weight& weight)>;
+
+// Factors and terms are replaced in the place of the whole, each weight once, wherever it is used.
+class PartReplacer {
+ public:
+  explicit PartReplacer(const MakeWeight& make) : make_(make) {}
+
+  Weight operator()(const std::string& path, const Weight& weight) {
+    Weight& other = made_[weight.get()];
+    if (other) return other;
+    if (const auto* low_rank = dynamic_cast<const LowRankWeight*>(weight.get())) {
+      return other = whole<LowRankWeight>(weight, path + ".u", low_rank->u(), path + ".v", low_rank->v());
+    }
+    if (const auto* sum = dynamic_cast<const SumWeight*>(weight.get())) {
+      return other = whole<SumWeight>(weight, path + ".first", sum->first(), path + ".second", sum->second());
+    }
+    return other = make_(path, weight);
+  }
+
+ private:
+  template <class Whole>
+  Weight whole(const Weight& old, const std::string& path_a, const Weight& a, const std::string& path_b,
+               const Weight& b) {
+    const Weight new_a = (*this)(path_a, a), new_b = (*this)(path_b, b);
+    return new_a == a && new_b == b ? old : std::make_shared<Whole>(new_a, new_b);
+  }
+
+  const MakeWeight& make_;
+  std::unordered_map<const LinearWeight*, Weight> made_;
+};
+
+void replace_parts(Model& model, const MakeWeight& make) {
+  PartReplacer replacer(make);
+  replace_weights(model, [&](const std::string& path, const Linear& map) { return replacer(path, map.weight); });
+}
+
+}  // namespace
+
 void mask_weights(Backend& backend, Model& model, bool with_scores) {
-  replace_weights(model, [&](const std::string& path, const Linear& linear) -> std::shared_ptr<LinearWeight> {
-    if (linear.weight->kind() == "masked") return linear.weight;
-    return std::make_shared<MaskedWeight>(backend, dense_parameter(backend, path, *linear.weight, "to prune"),
-                                          with_scores);
+  replace_parts(model, [&](const std::string& path, const Weight& weight) -> Weight {
+    if (weight->kind() == "masked") return weight;
+    return std::make_shared<MaskedWeight>(backend, dense_parameter(backend, path, *weight, "to prune"), with_scores);
   });
 }
 
@@ -142,10 +186,10 @@ void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& reci
 }
 
 void finalize_masks(Backend& backend, Model& model, double least) {
-  replace_weights(model, [&](const std::string&, const Linear& linear) -> std::shared_ptr<LinearWeight> {
-    auto* masked = dynamic_cast<MaskedWeight*>(linear.weight.get());
-    if (!masked) return linear.weight;
-    std::shared_ptr<LinearWeight> real;
+  replace_parts(model, [&](const std::string&, const Weight& weight) -> Weight {
+    auto* masked = dynamic_cast<MaskedWeight*>(weight.get());
+    if (!masked) return weight;
+    Weight real;
     const double elements = static_cast<double>(masked->out() * masked->in());
     if (elements > 0 && 1.0 - static_cast<double>(masked->nonzeros(backend)) / elements >= least) {
       real = CsrWeight::from_dense(backend, masked->parameter()->tensor(), masked->mask().tensor);

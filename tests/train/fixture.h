@@ -27,6 +27,18 @@ inline Config small_config(float dropout = 0.1f) {
   return config;
 }
 
+/// Puts random factors in the place of the word embeddings.
+inline void factor_embeddings(Backend& backend, Model& model, std::int64_t rank) {
+  RandomSource random(5);
+  const auto table = [&](std::int64_t rows, std::int64_t cols) {
+    auto p = std::make_shared<Parameter>();
+    p->value = random_matrix(backend, random, rows, cols, 0.1);
+    return p;
+  };
+  const std::shared_ptr<Parameter> word = table(model.config.vocab, rank);
+  model.factor_word_embeddings(word, table(rank, model.config.hidden));
+}
+
 /// Texts of label 0 hold tokens below 20, those of label 1 tokens from 22 on, among tokens that both may hold.
 inline std::vector<EncodedExample> separable_examples(std::int64_t count, std::uint64_t seed, std::int64_t length = 0) {
   RandomSource random(seed);

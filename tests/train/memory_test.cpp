@@ -120,6 +120,25 @@ TEST(SparsePlan, CountsTheLayoutOfSparseWeights) {
   EXPECT_GT(layouts, 3 * values);
 }
 
+TEST(EmbeddingPlan, CountsBothFactorsOfTheWordEmbeddings) {
+  for (const char* name : {"reference", "cpu"}) {
+    auto backend = make_backend(name);
+    Model whole = make_model(*backend, long_config(), 1), model = make_model(*backend, long_config(), 1);
+    factor_embeddings(*backend, model, 5);
+    const std::vector<EncodedExample> examples = ragged_examples(9, 3);
+    TrainOptions options;
+    const auto plan_of = [&](Model& m) { return plan_memory(*backend, m, examples, LabelKind::single_label, options); };
+    const TrainMemory plan = plan_of(model);
+    const std::size_t saved = (40 * 16 - 5 * (40 + 16)) * size_of(backend->real());
+    EXPECT_EQ(plan.weights + saved, plan_of(whole).weights);
+    EXPECT_EQ(plan.moments + 2 * saved, plan_of(whole).moments);
+    const Held held = train_through(*backend, model, examples, options, nullptr, plan.activations);
+    EXPECT_EQ(plan.activations, held.peak);
+    EXPECT_EQ(plan.gradients, held.gradients);
+    EXPECT_EQ(plan.moments, held.moments);
+  }
+}
+
 TEST(TrainingArena, DoesNotGrowAfterTheLongestBatch) {
   auto backend = make_cpu_backend();
   Model model = make_model(*backend, long_config(), 1);

@@ -120,18 +120,8 @@ TEST(Optimizer, LeavingOutRowsWithoutGradientChangesNoBit) {
 // The table of factored embeddings has rows of words, too; their projection counts whole.
 TEST(Optimizer, LeavingOutRowsOfFactoredEmbeddingsChangesNoBit) {
   auto backend = make_cpu_backend();
-  const auto factored = [&] {
-    Model model = make_model(*backend, small_config(), 1);
-    RandomSource random(5);
-    const auto table = [&](std::int64_t rows, std::int64_t cols) {
-      auto p = std::make_shared<Parameter>();
-      p->value = test::random_matrix(*backend, random, rows, cols, 0.1);
-      return p;
-    };
-    model.factor_word_embeddings(table(model.config.vocab, 5), table(5, model.config.hidden));
-    return model;
-  };
-  Model whole_model = factored(), rows_model = factored();
+  Model whole_model = make_model(*backend, small_config(), 1), rows_model = make_model(*backend, small_config(), 1);
+  for (Model* model : {&whole_model, &rows_model}) factor_embeddings(*backend, *model, 5);
   Optimizer whole(*backend, whole_model, {}), rows(*backend, rows_model, {});
   Arena arena(*backend);
   for (std::int64_t step = 1; step <= 3; ++step) {

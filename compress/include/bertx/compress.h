@@ -51,8 +51,8 @@ void keep_neurons(Backend& backend, Model& model, const std::vector<std::vector<
 
 // ---- representations ----------------------------------------------------------------------------------------------
 
-/// Dense and CSR weights of the encoder become masked ones (all kept; a CSR pattern is kept as it is); movement pruning
-/// asks for scores. Throws Error(usage) for kinds that cannot be masked.
+/// Dense and CSR weights of the encoder, also where they are factors or terms of others, become masked ones, all kept;
+/// movement pruning asks for scores. Throws Error(usage) for kinds that cannot be masked, the model being as it was.
 void mask_weights(Backend& backend, Model& model, bool with_scores);
 /// Masked weights become CSR where at least `least` of the matrix is zero, dense with exact zeros elsewhere.
 void finalize_masks(Backend& backend, Model& model, double least = 0.5);
