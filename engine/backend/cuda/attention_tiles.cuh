@@ -18,9 +18,13 @@ constexpr int kPart = 4;                                          // a thread's 
 constexpr int kAttentionThreads = kTile / kPart * kTile / kPart;  // 256
 
 /// Tokens [first, last) that the tokens of a tile beginning at `begin` have scores with.
+__device__ inline Bounds reach_of(const std::int32_t* starts, std::int64_t sequences, std::int64_t tokens,
+                                  std::int64_t begin) {
+  const std::int64_t end = begin + kTile < tokens ? begin + kTile : tokens;
+  return {bounds_of(starts, sequences, begin).first, bounds_of(starts, sequences, end - 1).last};
+}
 __device__ inline Bounds reach_of(const Attention& a, std::int64_t begin) {
-  const std::int64_t end = begin + kTile < a.tokens ? begin + kTile : a.tokens;
-  return {bounds_of(a.starts, a.sequences, begin).first, bounds_of(a.starts, a.sequences, end - 1).last};
+  return reach_of(a.starts, a.sequences, a.tokens, begin);
 }
 
 /// tile [kTile, kTile] = rows [row, row_end), columns [column, column_end) of x; 0 outside of them

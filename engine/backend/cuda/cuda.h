@@ -71,6 +71,12 @@ class CudaBackend final : public Backend {
   double mean_squared_error(Tensor logits, Tensor targets, double scale, Tensor dlogits) override;
   double binary_cross_entropy(Tensor logits, Tensor targets, double scale, Tensor dlogits) override;
 
+  // teacher_losses.cpp
+  double softened_divergence(Tensor logits, Tensor targets, double temperature, double scale, Tensor dlogits) override;
+  double cosine_distance(Tensor x, Tensor targets, double scale, Tensor dx) override;
+  double relation_distance(Comparison comparison, std::int64_t heads, Tensor a, Tensor b, Tensor teacher_a,
+                           Tensor teacher_b, Tensor starts, double scale, Tensor da, Tensor db) override;
+
   // optimizer.cpp
   void mask_apply(Tensor w, Tensor mask, Tensor out) override;
   void mask_grad(Tensor g, Tensor w, Tensor mask, Tensor dw, Tensor dscores) override;

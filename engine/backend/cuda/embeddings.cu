@@ -17,8 +17,11 @@ __global__ void embed_kernel(Tokens tokens, ConstMatrix word, ConstMatrix positi
     const std::int64_t t = t0 + i, f = f0 + threadIdx.x;
     if (t >= tokens.count || f >= features) continue;
     const std::int64_t place = t - bounds_of(tokens.starts, tokens.sequences, t).first;
-    tile[i][threadIdx.x] = word.data[tokens.ids[t] * word.stride + f] + position.data[place * position.stride + f] +
-                           type.data[tokens.types[t] * type.stride + f];
+    float sum = 0;
+    if (word.data != nullptr) sum += word.data[tokens.ids[t] * word.stride + f];
+    if (position.data != nullptr) sum += position.data[place * position.stride + f];
+    if (type.data != nullptr) sum += type.data[tokens.types[t] * type.stride + f];
+    tile[i][threadIdx.x] = sum;
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {

@@ -102,6 +102,7 @@ struct Tokens {
   const std::int32_t *ids = nullptr, *types = nullptr, *starts = nullptr;
   std::int64_t count = 0, sequences = 0;
 };
+/// Tables that are null are left out.
 void embed(Stream stream, const Tokens& tokens, ConstMatrix word, ConstMatrix position, ConstMatrix type, Matrix x,
            std::int64_t features);
 /// next [n]: the place after i that holds the same number, or n; repeats [n]: 1 where an earlier place holds it.
@@ -125,6 +126,31 @@ void cross_entropy(Stream stream, ConstMatrix logits, const std::int32_t* labels
 /// *sum = the loss; dlogits, which was cleared, gets its gradient; losses [2 * sequences]
 void span_cross_entropy(Stream stream, ConstMatrix logits, const std::int32_t* starts, const std::int32_t* labels,
                         std::int64_t sequences, double scale, Matrix dlogits, double* losses, double* sum);
+
+// ---- teacher_losses.cu, relations.cu -------------------------------------------------------------------------------
+/// *sum = Σ over the columns of KL(softmax(targets / temperature) ‖ softmax(logits / temperature)); dlogits = factor *
+/// the difference of the probabilities; losses [columns]
+void softened_divergence(Stream stream, ConstMatrix logits, ConstMatrix targets, double temperature, double factor,
+                         Matrix dlogits, Shape shape, double* losses, double* sum);
+/// *sum = Σ over the columns of 1 - cosine; dx = factor * its gradient; losses [columns]
+void cosine_distance(Stream stream, ConstMatrix x, ConstMatrix targets, double factor, Matrix dx, Shape shape,
+                     double* losses, double* sum);
+struct RelationSide {
+  ConstMatrix a, b;  ///< [heads * head_dim, tokens]
+  std::int64_t head_dim = 0;
+};
+struct Relations {
+  RelationSide student, teacher;
+  std::int64_t heads = 0, tokens = 0, sequences = 0;
+  const std::int32_t* starts = nullptr;  ///< [sequences + 1]
+  bool distributions = false;            ///< else squares
+};
+/// Tiles that tokens are cut into.
+std::int64_t relation_tiles(std::int64_t tokens);
+/// The sum of the distances and what their mean is over; da, db += scale times the gradient of the mean (both may be
+/// null). log_sums [2, heads, tokens], of distributions only; losses [heads, tiles]
+void relation_distance(Stream stream, const Relations& r, double scale, Matrix da, Matrix db, float* log_sums,
+                       double* losses, double* sum_and_count);
 
 // ---- optimizer.cu --------------------------------------------------------------------------------------------------
 /// So many elements of a tensor at most are the work of a block.
