@@ -94,6 +94,7 @@ void configure(const Settings& settings) {
   runtime.finish();
   runtime.settings = settings;
   runtime.drawn = 0;
+  runtime.arena.guard(settings.guarded);
   runtime.last = runtime.sticky = cudaSuccess;
 }
 
