@@ -1,6 +1,7 @@
 // The emulator itself: what it computes is what a device computes, and what a device would not forgive is found.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
@@ -110,7 +111,7 @@ __global__ void copy_kernel(const float4* from, float* to) {
   const auto* const numbers = reinterpret_cast<const float*>(shared);
   for (int i = 0; i < 4; ++i) to[threadIdx.x * 4 + i] = numbers[threadIdx.x * 4 + i];
 }
-TEST(Emulator, CopiesArriveWhenTheyAreWaitedForAndNoEarlier) {
+TEST(Emulator, CopiesHaveArrivedOnceTheyAreWaitedFor) {
   const Emulation emulation({});
   std::vector<float> x(16);
   std::iota(x.begin(), x.end(), 1.0f);
@@ -121,7 +122,10 @@ TEST(Emulator, CopiesArriveWhenTheyAreWaitedForAndNoEarlier) {
   expected[13] = expected[14] = expected[15] = 0;
   EXPECT_EQ(to.values(), expected);
   ASSERT_EQ(launch(copy_kernel<false>, 1, 4, 128, nullptr, fours, to.data()), cudaSuccess);
-  for (const float value : to.values()) EXPECT_TRUE(std::isnan(value));
+  const std::vector<float> unawaited = to.values();
+  const auto missing = std::ranges::count_if(unawaited, [](float value) { return std::isnan(value); });
+  EXPECT_GT(missing, 0) << "some are late";
+  EXPECT_LT(missing, 16) << "some come at once";
 }
 
 /// d [16, 8] = a [16, k] b [k, 8] by the fragments that PTX documents.

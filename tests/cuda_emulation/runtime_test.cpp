@@ -89,7 +89,7 @@ TEST(EmulatedRuntime, MemoryIsLimitedCheckedAndCounted) {
 
 TEST(EmulatedRuntimeDeathTest, TheHostCannotTouchDeviceMemory) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const Emulation emulation({});
+  const Emulation emulation({.guarded = true});
   OnDevice<float> x(std::vector<float>{1, 2});
   EXPECT_DEATH({ *const_cast<volatile float*>(x.data()) = 3; }, "touched memory of the emulated CUDA device");
 }

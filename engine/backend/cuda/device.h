@@ -29,7 +29,7 @@ class Device {
   cublasLtHandle_t blas() const { return blas_; }
   /// Scratch of dense products, which the stream puts one behind the other.
   void* workspace() const { return workspace_; }
-  static constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
+  std::size_t workspace_bytes() const { return workspace_bytes_; }
 
   /// Aligned to 256 bytes; given back to the pool when the last copy of the buffer goes. Throws Error(out_of_memory)
   /// with what was needed and what there is.
@@ -61,6 +61,7 @@ class Device {
   cudaMemPool_t pool_ = nullptr;
   cublasLtHandle_t blas_ = nullptr;
   void* workspace_ = nullptr;
+  std::size_t workspace_bytes_ = 0;
   std::string description_;
   Staging staging_;
   std::once_flag staging_made_;

@@ -69,7 +69,7 @@ std::shared_ptr<const Plan> make_plan(Device& device, std::int64_t m, std::int64
   const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
     need(cublasLtMatmulPreferenceSetAttribute(preference.value, attribute, &value, sizeof value));
   };
-  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, Device::kWorkspaceBytes);
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, device.workspace_bytes());
   const auto bytes = [&](std::size_t i) { return static_cast<std::uint32_t>(key[i]); };
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, bytes(10));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, bytes(11));
@@ -116,7 +116,7 @@ void dense_product(Device& device, std::int64_t m, std::int64_t n, std::int64_t 
   const float one = 1, keep = add ? 1 : 0;
   check(cublasLtMatmul(device.blas(), plan->product.value, &one, b.data, plan->left.value, a.data, plan->right.value,
                        &keep, c, plan->out.value, c, plan->out.value, &plan->algorithm, device.workspace(),
-                       Device::kWorkspaceBytes, device.stream()),
+                       device.workspace_bytes(), device.stream()),
         "cuBLASLt");
 }
 

@@ -63,7 +63,7 @@ void* Arena::allocate(std::size_t bytes) {
     used_[offset] = taken;
     if (offset + taken > high_) {
       high_ = offset + taken;
-      if (open_ > 0) protect(true);
+      if (open_ > 0 || !guarded_) protect(true);
     }
     const Open open(*this);
     ASAN_UNPOISON_MEMORY_REGION(base_ + offset, bytes);
@@ -100,11 +100,16 @@ void Arena::protect(bool open) const {
   }
 }
 
+void Arena::guard(bool guarded) {
+  guarded_ = guarded;
+  protect(!guarded);
+}
+
 Arena::Open::Open(Arena& arena) : arena_(arena) {
-  if (arena_.open_++ == 0) arena_.protect(true);
+  if (arena_.open_++ == 0 && arena_.guarded_) arena_.protect(true);
 }
 Arena::Open::~Open() {
-  if (--arena_.open_ == 0) arena_.protect(false);
+  if (--arena_.open_ == 0 && arena_.guarded_) arena_.protect(false);
 }
 
 }  // namespace cuda_emulation

@@ -1,5 +1,5 @@
-// The memory of the emulated device, which the host may touch only through the runtime, as on a real one: outside of
-// device work its pages are closed, and who reads or writes there ends with a word about it.
+// The memory of the emulated device. Guarded, the host may touch it only through the runtime, as on a real one: outside
+// of device work its pages are closed, and who reads or writes there ends with a word about it.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,9 @@ class Arena {
   /// At a multiple of 256 bytes, every byte 0xFF: floats are NaN. Null where there is no room.
   void* allocate(std::size_t bytes);
   void release(void* memory);
+  void guard(bool guarded);
 
-  /// Opens the pages while it lives; may be nested.
+  /// Opens the pages of a guarded arena while it lives; may be nested.
   class Open {
    public:
     explicit Open(Arena& arena);
@@ -36,6 +37,7 @@ class Arena {
   std::map<std::size_t, std::size_t> free_, used_;  // bytes by offset
   std::size_t high_ = 0;                            // the end of what was ever given out
   int open_ = 0;
+  bool guarded_ = false;
 };
 
 }  // namespace cuda_emulation

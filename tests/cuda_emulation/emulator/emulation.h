@@ -30,6 +30,7 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 
 struct Settings {
   std::uint64_t seed = 1;                           ///< of the order of threads and blocks; each launch draws from it
+  bool guarded = false;                             ///< ends a process whose host code touches device memory; slow
   bool deferred = true;                             ///< false: work is done as it is put into a stream
   std::size_t memory_bytes = std::size_t{4} << 30;  ///< of the device
   int devices = 1;                                  ///< 0: cudaGetDeviceCount says cudaErrorNoDevice

@@ -1,6 +1,7 @@
 #include "grid.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "async_copies.h"
 #include "fiber.h"
 
 uint3 threadIdx{}, blockIdx{};
@@ -21,17 +23,6 @@ namespace {
 
 enum class State { ready, at_barrier, in_warp, left };
 
-struct AsyncCopy {
-  void* to;
-  const void* from;
-  int bytes, taken;
-
-  void run() const {
-    std::memcpy(to, from, static_cast<std::size_t>(taken));
-    std::memset(static_cast<char*>(to) + taken, 0, static_cast<std::size_t>(bytes - taken));
-  }
-};
-
 struct Thread {
   Fiber fiber;
   int number = 0;
@@ -40,9 +31,7 @@ struct Thread {
   unsigned mask = 0;       // in_warp: who is to meet
   Meeting meet = nullptr;  // and for what
   void* mine = nullptr;
-  std::vector<AsyncCopy> copies;          // not yet done, in order
-  std::vector<std::size_t> async_groups;  // how many of them belong to each committed group
-  std::size_t uncommitted = 0;
+  AsyncCopies copies;
 };
 
 std::string at_text(const Where& where) {
@@ -62,26 +51,31 @@ class Block {
  public:
   void run(const Grid& grid, std::mt19937_64& random, const std::function<void()>& kernel) {
     prepare(grid, kernel);
-    std::vector<int> order(count_);
-    std::iota(order.begin(), order.end(), 0);
+    random_ = &random;
+    std::vector<std::size_t> warps((count_ + 31) / 32);
+    std::iota(warps.begin(), warps.end(), std::size_t{0});
     while (left_ < count_) {
-      std::shuffle(order.begin(), order.end(), random);
+      std::shuffle(warps.begin(), warps.end(), random);
       bool moved = false;
-      for (const int n : order) {
-        Thread& t = *threads_[static_cast<std::size_t>(n)];
-        if (t.state != State::ready) continue;
-        moved = true;
-        current_ = &t;
-        const unsigned row = static_cast<unsigned>(n) / blockDim.x;
-        threadIdx = {static_cast<unsigned>(n) % blockDim.x, row % blockDim.y, row / blockDim.y};
-        t.fiber.resume();
-        if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+      for (const std::size_t warp : warps) {
+        // As far as barriers let it go, or only to where its lanes next wait: who needs a barrier must have one.
+        const bool ahead = random() % 2 == 0;
+        for (bool moves = true; moves;) {
+          moves = run_lanes(warp * 32, random);
+          moved |= moves;
+          moves &= ahead;
+        }
       }
       if (!moved) throw std::runtime_error("threads wait for each other: " + waiting_text());
+    }
+    for (std::size_t i = 0; i < kSlack; ++i) {
+      if (shared_[shared_bytes_ + i] != std::byte{0xFF})
+        throw std::runtime_error("a block wrote past its shared memory");
     }
   }
 
   Thread& current() { return *current_; }
+  void begin_copy(const AsyncCopy& copy) { current_->copies.begin(copy, (*random_)() % 2 == 0); }
 
   void wait(State state, const Where& where) {
     Thread& t = *current_;
@@ -136,10 +130,29 @@ class Block {
     throw std::runtime_error(name_of(*current_) + " at " + at_text(where) + " " + what);
   }
 
-  std::unique_ptr<std::max_align_t[]> shared;
-  std::size_t shared_bytes = 0;
+  std::byte* shared() const { return shared_.get(); }
+  std::size_t shared_bytes() const { return shared_bytes_; }
 
  private:
+  static constexpr std::size_t kSlack = 128;  // behind shared memory, to see what is written there
+
+  /// Each lane that can goes on until it has to wait; whether any could.
+  bool run_lanes(std::size_t first, std::mt19937_64& random) {
+    const std::size_t start = random() % 32, step = random() % 16 * 2 + 1;  // an order of all 32
+    bool moved = false;
+    for (std::size_t i = 0; i < 32; ++i) {
+      const std::size_t n = first + (start + i * step) % 32;
+      if (n >= count_ || threads_[n]->state != State::ready) continue;
+      moved = true;
+      current_ = threads_[n].get();
+      const auto number = static_cast<unsigned>(n), row = number / blockDim.x;
+      threadIdx = {number % blockDim.x, row % blockDim.y, row / blockDim.y};
+      current_->fiber.resume();
+      if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    }
+    return moved;
+  }
+
   void prepare(const Grid& grid, const std::function<void()>& kernel) {
     kernel_ = &kernel;
     count_ = std::size_t{grid.threads.x} * grid.threads.y * grid.threads.z;
@@ -151,14 +164,14 @@ class Block {
       t.number = static_cast<int>(i);
       t.state = State::ready;
       t.copies.clear();
-      t.async_groups.clear();
-      t.uncommitted = 0;
       t.fiber.prepare(&Block::body, this);
     }
-    // Allocated afresh, so that the address sanitizer sees what lies past its end.
-    shared = std::make_unique<std::max_align_t[]>((grid.shared_bytes + 127) / sizeof(std::max_align_t) + 8);
-    shared_bytes = grid.shared_bytes;
-    std::memset(shared.get(), 0xFF, grid.shared_bytes + 127);
+    // Allocated afresh, so that the address sanitizer sees what lies past its end; at a multiple of 128 bytes, as
+    // kernels may ask for.
+    shared_bytes_ = grid.shared_bytes;
+    const std::size_t bytes = (shared_bytes_ + kSlack + 127) / 128 * 128;
+    shared_.reset(static_cast<std::byte*>(std::aligned_alloc(128, bytes)));
+    std::memset(shared_.get(), 0xFF, bytes);
   }
 
   /// Lets the lanes that `one` of them waits for meet, where all have come.
@@ -187,7 +200,7 @@ class Block {
     try {
       (*kernel_)();
       Thread& t = *current_;
-      for (const AsyncCopy& copy : t.copies) copy.run();
+      t.copies.complete_all();
       t.state = State::left;
       ++left_;
       if (at_barrier_ > 0) {
@@ -220,7 +233,14 @@ class Block {
     return out;
   }
 
+  struct Free {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+
   const std::function<void()>* kernel_ = nullptr;
+  std::mt19937_64* random_ = nullptr;
+  std::unique_ptr<std::byte[], Free> shared_;
+  std::size_t shared_bytes_ = 0;
   std::vector<std::unique_ptr<Thread>> threads_;
   std::size_t count_ = 0, left_ = 0, at_barrier_ = 0;
   Thread* current_ = nullptr;
@@ -232,12 +252,6 @@ class Block {
 Block& block() {
   static Block instance;
   return instance;
-}
-
-/// Shared memory begins at a multiple of 128 bytes, as kernels may ask for.
-std::byte* aligned_shared() {
-  const auto start = reinterpret_cast<std::uintptr_t>(block().shared.get());
-  return reinterpret_cast<std::byte*>((start + 127) & ~std::uintptr_t{127});
 }
 
 }  // namespace
@@ -256,8 +270,8 @@ void run_grid(const Grid& grid, std::uint64_t seed, const std::function<void()>&
   }
 }
 
-void* dynamic_shared() { return aligned_shared(); }
-std::size_t dynamic_shared_bytes() { return block().shared_bytes; }
+void* dynamic_shared() { return block().shared(); }
+std::size_t dynamic_shared_bytes() { return block().shared_bytes(); }
 int barrier(bool predicate, Where where) { return block().barrier(predicate, where); }
 void meet_warp(unsigned mask, Meeting meet, void* mine, Where where) { block().meet(mask, meet, mine, where); }
 int lane() { return block().current().number % 32; }
@@ -268,24 +282,9 @@ void copy_async(void* shared, const void* global, int bytes, int taken, Where wh
   const auto multiple = [bytes](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % unsigned(bytes) == 0; };
   if (bytes != 4 && bytes != 8 && bytes != 16) refuse("copies a size that cp.async has not", where);
   if (!multiple(shared) || (taken > 0 && !multiple(global))) refuse("copies from or to an unaligned address", where);
-  Thread& t = block().current();
-  t.copies.push_back({shared, global, bytes, taken});
-  ++t.uncommitted;
+  block().begin_copy({shared, global, bytes, taken});
 }
-
-void commit_async() {
-  Thread& t = block().current();
-  t.async_groups.push_back(std::exchange(t.uncommitted, std::size_t{0}));
-}
-
-void wait_async(int left) {
-  Thread& t = block().current();
-  const std::size_t over = t.async_groups.size() - std::min(t.async_groups.size(), static_cast<std::size_t>(left));
-  const std::size_t copies =
-      std::accumulate(t.async_groups.begin(), t.async_groups.begin() + std::ptrdiff_t(over), std::size_t{0});
-  for (std::size_t i = 0; i < copies; ++i) t.copies[i].run();
-  t.copies.erase(t.copies.begin(), t.copies.begin() + std::ptrdiff_t(copies));
-  t.async_groups.erase(t.async_groups.begin(), t.async_groups.begin() + std::ptrdiff_t(over));
-}
+void commit_async() { block().current().copies.commit(); }
+void wait_async(int left) { block().current().copies.wait(static_cast<std::size_t>(left)); }
 
 }  // namespace cuda_emulation

@@ -19,7 +19,8 @@ struct Grid {
 
 /// Throws std::runtime_error with the thread, what it did and the line where it stands: threads that wait for each
 /// other, a thread that left while others wait at a barrier or in a warp, different barriers or operations of a warp
-/// that meet, a value read from a lane that does not take part, an asynchronous copy that is not aligned.
+/// that meet, a value read from a lane that does not take part, an asynchronous copy that is not aligned, shared memory
+/// written past its end.
 void run_grid(const Grid& grid, std::uint64_t seed, const std::function<void()>& kernel);
 
 // ---- from within a kernel ----------------------------------------------------------------------------------------
@@ -42,8 +43,8 @@ int lane();
 /// Lanes of this warp that have not left the kernel.
 unsigned lanes_alive();
 
-/// cp.async: the bytes are copied when the thread waits for their group, no earlier, so that a missing wait is seen;
-/// `taken` of them are read, the rest is 0.
+/// cp.async: `taken` of the bytes are read, the rest is 0. It is drawn whether they are copied at once or when the
+/// thread waits for their group.
 void copy_async(void* shared, const void* global, int bytes, int taken, Where where);
 void commit_async();
 /// Completes all groups but the `left` last ones.
