@@ -12,14 +12,15 @@ namespace {
 using compress::Method;
 using compress::Recipe;
 
-constexpr double kAccepted = 2e-3;  // of a loss, relative to the first; of a logit
+constexpr double kAccepted = 1e-3;  // of a loss beside its size, of a logit
 
 Recipe small_recipe(std::string_view method) {
   Recipe recipe{.method = std::string(method)};
   recipe.sparsity = 0.5, recipe.remainder_sparsity = 0.5;
   recipe.mask_interval = 2, recipe.rounds = 2, recipe.recomputations = 2, recipe.fisher_gradients = 16;
+  recipe.damp = 1e-4;  // f32 and f64 then agree on the inverse of a Fisher matrix, which 16 gradients leave singular
   recipe.block_height = 8, recipe.block_width = 8;
-  recipe.drop = 1, recipe.rank = 6, recipe.tucker_rank = 12, recipe.tucker_cores = 8;
+  recipe.drop = 1, recipe.rank = 5, recipe.tucker_rank = 12, recipe.tucker_cores = 8;
   recipe.calibration_samples = 16, recipe.calibration_batch = 8;
   return recipe;
 }
@@ -30,13 +31,13 @@ struct Outcome {
   std::int64_t parameters = 0, nonzeros = 0;
 };
 
-/// The largest difference of two runs: of losses relative to the first, and of logits.
+/// The largest difference of two runs: of losses beside their size (penalties of movement grow large), and of logits.
 double difference(const Outcome& a, const Outcome& b) {
   EXPECT_EQ(a.losses.size(), b.losses.size());
   EXPECT_EQ(a.logits.size(), b.logits.size());
   double largest = 0;
   for (std::size_t i = 0; i < std::min(a.losses.size(), b.losses.size()); ++i) {
-    largest = std::max(largest, std::abs(a.losses[i] - b.losses[i]) / b.losses[0]);
+    largest = std::max(largest, std::abs(a.losses[i] - b.losses[i]) / std::max(b.losses[0], b.losses[i]));
   }
   for (std::size_t i = 0; i < std::min(a.logits.size(), b.logits.size()); ++i) {
     largest = std::max(largest, std::abs(a.logits[i] - b.logits[i]));
