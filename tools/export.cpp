@@ -65,7 +65,7 @@ std::vector<std::string> multiplied_out(Model& model, const compress::Report& re
     if (factor && kinds.empty()) kinds.emplace_back("word embeddings");
   });
   for (const auto& matrix : report.matrices) {
-    const bool as_it_is = matrix.kind == "dense" || matrix.kind == "masked" || matrix.kind == "csr";
+    const bool as_it_is = matrix.kind == "dense" || matrix.kind == "csr" || matrix.kind.ends_with("masked");
     if (!as_it_is && std::ranges::find(kinds, matrix.kind) == kinds.end()) kinds.push_back(matrix.kind);
   }
   return kinds;

@@ -21,7 +21,7 @@ namespace {
 struct ImportanceOptions {
   RunOptions run;
   DataOptions data;
-  std::string model, split = "validation", per = "example", output, plot;
+  std::string model, data_name, split = "validation", per = "example", output, plot;
   std::optional<std::int64_t> model_seed;
   std::int64_t batch_size = 16;
   bool neurons = false, compare = false, json = false;
@@ -35,6 +35,8 @@ Flags declare(ImportanceOptions& options) {
       .optional_integer("model_seed", &options.model_seed, 0, std::numeric_limits<std::int64_t>::max(),
                         "seed that the model was trained with: written down, for the groups of --compare");
   flags.group("Importance")
+      .text("data_name", &options.data_name, "NAME",
+            "of the texts in results and in the groups of --compare; else that of the task or file")
       .choice("per", &options.per, {"example", "token", "batch"},
               "of which the gates' gradients are made absolute before their mean is taken")
       .toggle("neurons", &options.neurons, "the feed-forward neurons, too: a summary of each layer")
@@ -94,10 +96,11 @@ int compare(const Flags& flags, const ImportanceOptions& options, const std::vec
 }
 
 /// The parts that were asked for, with a name each.
-std::vector<std::pair<std::string, const DataPart*>> parts_of(const TaskData& data, bool train) {
+std::vector<std::pair<std::string, const DataPart*>> parts_of(const TaskData& data, const std::string& name,
+                                                              bool train) {
   std::vector<std::pair<std::string, const DataPart*>> parts;
-  if (train) return {{data.name, &*data.train}};
-  for (const DataPart& part : data.validation) parts.emplace_back(data.name + part.suffix, &part);
+  if (train) return {{name, &*data.train}};
+  for (const DataPart& part : data.validation) parts.emplace_back(name + part.suffix, &part);
   return parts;
 }
 
@@ -151,7 +154,8 @@ int importance_command(const Arguments& arguments) {
 
   // 3. Importance on each part, and what is made of it.
   std::vector<ImportanceSet> sets;
-  for (const auto& [name, part] : parts_of(data, train)) {
+  const std::string& called = options.data_name.empty() ? data.name : options.data_name;
+  for (const auto& [name, part] : parts_of(data, called, train)) {
     sets.push_back(measure(*backend, model, {part->encoded, data.kind}, options, name));
     if (const int signal = pending_signal(); signal != 0) return 128 + signal;
   }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "bertx/error.h"
 #include "pruning/masks.h"
@@ -138,19 +137,9 @@ void mask_blocks(Backend& backend, Model& model, const Recipe& recipe) {
   masker.apply();
 }
 
-std::vector<BlockMaskedWeight*> block_weights(Model& model) {
-  std::vector<BlockMaskedWeight*> found;
-  std::unordered_set<const LinearWeight*> seen;
-  model.visit_linears([&](const std::string&, Linear& linear) {
-    auto* block = dynamic_cast<BlockMaskedWeight*>(linear.weight.get());
-    if (block && seen.insert(block).second) found.push_back(block);
-  });
-  return found;
-}
-
 std::vector<ScoredBlocks> scored_blocks(Model& model) {
   std::vector<ScoredBlocks> found;
-  for (BlockMaskedWeight* weight : block_weights(model)) {
+  for (BlockMaskedWeight* weight : weights_of_kind<BlockMaskedWeight>(model)) {
     Parameter* const scores = weight->scores().get();
     auto same = std::ranges::find(found, scores, &ScoredBlocks::scores);
     if (same == found.end()) same = found.insert(same, {scores, {}});
@@ -196,15 +185,6 @@ void threshold_blocks(Backend& backend, Model& model, double threshold, double m
       weight->refresh(backend);
     }
   }
-}
-
-double masked_block_share(Backend& backend, Model& model) {
-  std::int64_t kept = 0, total = 0;
-  for (const BlockMaskedWeight* weight : block_weights(model)) {
-    kept += weight->nonzeros(backend);
-    total += weight->out() * weight->in();
-  }
-  return total == 0 ? 0.0 : 1.0 - static_cast<double>(kept) / static_cast<double>(total);
 }
 
 Survivors survivors(Backend& backend, Model& model) {

@@ -15,9 +15,6 @@ namespace bertx::compress {
 /// for blocks of another size; the model is as it was then.
 void mask_blocks(Backend& backend, Model& model, const Recipe& recipe);
 
-/// The encoder's weights in blocks, shared ones once.
-std::vector<BlockMaskedWeight*> block_weights(Model& model);
-
 /// One set of scores, and the weights that learn it.
 struct ScoredBlocks {
   Parameter* scores = nullptr;
@@ -28,9 +25,6 @@ std::vector<ScoredBlocks> scored_blocks(Model& model);
 /// Masks the blocks with σ(score) <= threshold, but no more than `most` of all weights: of those that would be too many
 /// the highest scores stay. Of each set of scores 0.5 % and one are kept.
 void threshold_blocks(Backend& backend, Model& model, double threshold, double most);
-
-/// Share of zeros that the masks make.
-double masked_block_share(Backend& backend, Model& model);
 
 /// Which heads and neurons are left: a head needs a block in each of query, key, value and attention output that is
 /// kept and touches it, a neuron its own mask.

@@ -8,6 +8,7 @@
 // `sparsity` is the share of masked weights that λ is steered to; blocks of heads that stay come back, so that less may
 // be cut.
 #include "pruning/block_masks.h"
+#include "pruning/masks.h"
 #include "pruning/methods.h"
 #include "pruning/soft_scores.h"
 
@@ -16,16 +17,16 @@ namespace {
 
 constexpr double first_lambda = 100, score_rate = 1e-2;
 
-class BlockMovement final : public TrainHook {
+class BlockMovement final : public SoftScores {
  public:
-  explicit BlockMovement(const Recipe& recipe) : recipe_(recipe), steering_(recipe, first_lambda) {}
+  explicit BlockMovement(const Recipe& recipe) : SoftScores(recipe, first_lambda) {}
 
   void begin(Backend& backend, Model& model, const TrainState&) override {
     mask_blocks(backend, model, recipe_);
     for (Parameter* scores : all_scores(model)) {
       scores->learning_rate_factor = recipe_.score_learning_rate.value_or(score_rate) / recipe_.learning_rate;
     }
-    share_ = masked_block_share(backend, model);
+    share_ = share_of_zeros<BlockMaskedWeight>(backend, model);
   }
 
   void before_step(Backend& backend, Model& model, const TrainState& state) override {
@@ -33,7 +34,7 @@ class BlockMovement final : public TrainHook {
     if (risen_ <= 0.0) return;
     const double most = recipe_.regularization ? 1.0 : recipe_.sparsity;
     threshold_blocks(backend, model, recipe_.threshold * risen_, most);
-    share_ = masked_block_share(backend, model);
+    share_ = share_of_zeros<BlockMaskedWeight>(backend, model);
     steering_.steer(state, share_);
   }
 
@@ -43,23 +44,12 @@ class BlockMovement final : public TrainHook {
 
   void finish(Backend& backend, Model& model, const TrainState&) override { fill_blocks(backend, model); }
 
-  std::string save() const override { return steering_.save(); }
-  void load(const std::string& json) override { steering_.load(json); }
-
-  std::vector<std::pair<std::string, double>> figures() const override {
-    return {{"sparsity", share_}, {"regularization", steering_.lambda()}};
-  }
-
  private:
   static std::vector<Parameter*> all_scores(Model& model) {
     std::vector<Parameter*> found;
     for (const ScoredBlocks& blocks : scored_blocks(model)) found.push_back(blocks.scores);
     return found;
   }
-
-  Recipe recipe_;
-  Steering steering_;
-  double risen_ = 0, share_ = 0;
 };
 
 }  // namespace

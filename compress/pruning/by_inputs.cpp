@@ -97,7 +97,7 @@ void prune_by_inputs(Backend& backend, Model& model, const Recipe& recipe, const
 }
 
 void MaskAtBeginning::begin(Backend& backend, Model& model, const TrainState& state) {
-  if (state.step == 0) mask_(backend, model, recipe_, calibration_);
+  if (!state.resumed) mask_(backend, model, recipe_, calibration_);
   share_ = masked_share(backend, model);
 }
 

@@ -10,7 +10,7 @@ void GradualRanking::begin(Backend& backend, Model& model, const TrainState& sta
   } else {
     mask_weights(backend, model, false);
   }
-  if (state.step == 0) selection_.measure(backend, model, rank_);
+  if (!state.resumed) selection_.measure(backend, model, rank_);
   share_ = masked_share(backend, model);
 }
 

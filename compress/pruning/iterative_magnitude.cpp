@@ -42,7 +42,7 @@ class IterativeMagnitude final : public TrainHook {
 
   void begin(Backend& backend, Model& model, const TrainState& state) override {
     mask_weights(backend, model, false);
-    if (state.step == 0) selection_.measure(backend, model, rank_what_is_left);
+    if (!state.resumed) selection_.measure(backend, model, rank_what_is_left);
     share_ = masked_share(backend, model);
   }
 

@@ -6,7 +6,6 @@
 //
 // The noise is a function of (seed, step, matrix, weight), so a resumed training draws what an uninterrupted one draws.
 #include <cmath>
-#include <unordered_set>
 
 #include "bertx/gated_weight.h"
 #include "pruning/masks.h"
@@ -23,19 +22,11 @@ constexpr std::uint64_t noise = 0x10C47E5;  // apart from dropout, which has the
 // P(gate > 0) = σ(S - β ln(-low / high))
 const double shift = -GatedWeight::beta * std::log(-GatedWeight::low / GatedWeight::high);
 
-std::vector<GatedWeight*> gated_weights(Model& model) {
-  std::vector<GatedWeight*> found;
-  std::unordered_set<const LinearWeight*> seen;
-  model.visit_linears([&](const std::string&, Linear& linear) {
-    auto* gated = dynamic_cast<GatedWeight*>(linear.weight.get());
-    if (gated && seen.insert(gated).second) found.push_back(gated);
-  });
-  return found;
-}
+std::vector<GatedWeight*> gated_weights(Model& model) { return weights_of_kind<GatedWeight>(model); }
 
-class L0 final : public TrainHook {
+class L0 final : public SoftScores {
  public:
-  explicit L0(const Recipe& recipe) : recipe_(recipe), steering_(recipe, first_lambda) {}
+  explicit L0(const Recipe& recipe) : SoftScores(recipe, first_lambda) {}
 
   void begin(Backend& backend, Model& model, const TrainState&) override {
     replace_weights(model, [&](const std::string& path, const Linear& linear) -> std::shared_ptr<LinearWeight> {
@@ -46,7 +37,7 @@ class L0 final : public TrainHook {
     for (GatedWeight* weight : gated_weights(model)) {
       weight->scores().learning_rate_factor = recipe_.score_learning_rate.value_or(score_rate) / recipe_.learning_rate;
     }
-    share_ = share_of_zeros(backend, model);
+    share_ = share_of_zeros<GatedWeight>(backend, model);
   }
 
   void before_step(Backend& backend, Model& model, const TrainState& state) override {
@@ -65,7 +56,7 @@ class L0 final : public TrainHook {
 
   // The update has left the gates without noise.
   void after_update(Backend& backend, Model& model, const TrainState& state) override {
-    share_ = share_of_zeros(backend, model);
+    share_ = share_of_zeros<GatedWeight>(backend, model);
     if (risen_ > 0.0) steering_.steer(state, share_);
   }
 
@@ -87,27 +78,6 @@ class L0 final : public TrainHook {
     });
     finalize_masks(backend, model);
   }
-
-  std::string save() const override { return steering_.save(); }
-  void load(const std::string& json) override { steering_.load(json); }
-
-  std::vector<std::pair<std::string, double>> figures() const override {
-    return {{"sparsity", share_}, {"regularization", steering_.lambda()}};
-  }
-
- private:
-  static double share_of_zeros(Backend& backend, Model& model) {
-    std::int64_t kept = 0, total = 0;
-    for (GatedWeight* weight : gated_weights(model)) {
-      kept += weight->nonzeros(backend);
-      total += weight->out() * weight->in();
-    }
-    return total == 0 ? 0.0 : 1.0 - static_cast<double>(kept) / static_cast<double>(total);
-  }
-
-  Recipe recipe_;
-  Steering steering_;
-  double risen_ = 0, share_ = 0;
 };
 
 }  // namespace

@@ -93,14 +93,7 @@ void rank_masks(Backend& backend, Model& model, double sparsity, const Selection
   for (HostMask& mask : masks) mask.store();
 }
 
-double masked_share(Backend& backend, Model& model) {
-  std::int64_t kept = 0, total = 0;
-  for (const MaskedMatrix& matrix : masked_matrices(model)) {
-    kept += matrix.weight->nonzeros(backend);
-    total += matrix.weight->out() * matrix.weight->in();
-  }
-  return total == 0 ? 0.0 : 1.0 - static_cast<double>(kept) / static_cast<double>(total);
-}
+double masked_share(Backend& backend, Model& model) { return share_of_zeros<MaskedWeight>(backend, model); }
 
 // ---- between representations ----------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "bertx/compress.h"
@@ -19,6 +20,28 @@ struct MaskedMatrix {
 };
 /// The encoder's masked weights, shared ones once.
 std::vector<MaskedMatrix> masked_matrices(Model& model);
+
+/// The encoder's weights of one kind, shared ones once.
+template <class Weight>
+std::vector<Weight*> weights_of_kind(Model& model) {
+  std::vector<Weight*> found;
+  std::unordered_set<const LinearWeight*> seen;
+  model.visit_linears([&](const std::string&, Linear& linear) {
+    auto* weight = dynamic_cast<Weight*>(linear.weight.get());
+    if (weight && seen.insert(weight).second) found.push_back(weight);
+  });
+  return found;
+}
+/// Share of zeros in them.
+template <class Weight>
+double share_of_zeros(Backend& backend, Model& model) {
+  std::int64_t kept = 0, total = 0;
+  for (const Weight* weight : weights_of_kind<Weight>(model)) {
+    kept += weight->nonzeros(backend);
+    total += weight->out() * weight->in();
+  }
+  return total == 0 ? 0.0 : 1.0 - static_cast<double>(kept) / static_cast<double>(total);
+}
 
 /// A real tensor as floats on the host: a view where it lies there already, else a copy.
 class HostFloats {

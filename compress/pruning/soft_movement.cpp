@@ -10,9 +10,9 @@ namespace {
 
 constexpr double first_lambda = 100;
 
-class SoftMovement final : public TrainHook {
+class SoftMovement final : public SoftScores {
  public:
-  explicit SoftMovement(const Recipe& recipe) : recipe_(recipe), steering_(recipe, first_lambda) {}
+  explicit SoftMovement(const Recipe& recipe) : SoftScores(recipe, first_lambda) {}
 
   void begin(Backend& backend, Model& model, const TrainState&) override {
     mask_weights_with_scores(backend, model, recipe_);
@@ -40,18 +40,6 @@ class SoftMovement final : public TrainHook {
   }
 
   void finish(Backend& backend, Model& model, const TrainState&) override { finalize_masks(backend, model); }
-
-  std::string save() const override { return steering_.save(); }
-  void load(const std::string& json) override { steering_.load(json); }
-
-  std::vector<std::pair<std::string, double>> figures() const override {
-    return {{"sparsity", share_}, {"regularization", steering_.lambda()}};
-  }
-
- private:
-  Recipe recipe_;
-  Steering steering_;
-  double risen_ = 0, share_ = 0;
 };
 
 }  // namespace

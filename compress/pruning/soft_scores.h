@@ -35,4 +35,21 @@ class Steering {
   double slow_share_ = 0, log_lambda_, error_ = 0;
 };
 
+/// Such a method in training.
+class SoftScores : public TrainHook {
+ public:
+  std::string save() const final { return steering_.save(); }
+  void load(const std::string& json) final { steering_.load(json); }
+  std::vector<std::pair<std::string, double>> figures() const final {
+    return {{"sparsity", share_}, {"regularization", steering_.lambda()}};
+  }
+
+ protected:
+  SoftScores(const Recipe& recipe, double first_lambda) : recipe_(recipe), steering_(recipe, first_lambda) {}
+
+  Recipe recipe_;
+  Steering steering_;
+  double risen_ = 0, share_ = 0;  ///< of the step at hand; of zeros
+};
+
 }  // namespace bertx::compress

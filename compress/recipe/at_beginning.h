@@ -13,7 +13,7 @@ class AtBeginning final : public TrainHook {
 
   // The model of a checkpoint has been compressed by the run before.
   void begin(Backend& backend, Model& model, const TrainState& state) override {
-    if (state.step == 0) now_(backend, model, recipe_, calibration_);
+    if (!state.resumed) now_(backend, model, recipe_, calibration_);
   }
 
  private:

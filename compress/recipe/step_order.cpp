@@ -16,7 +16,8 @@ Stage stage_of(const Method& method) {
     // The word embeddings are no part of the encoder: nothing else touches them.
     case Family::factorization:
       return method.name.find("embedding") != std::string_view::npos ? Stage::anywhere : Stage::factorization;
-    case Family::pruning: return Stage::pruning;
+    // Its zeros are whole heads and neurons, which it cuts out.
+    case Family::pruning: return method.name == "block_movement" ? Stage::parts : Stage::pruning;
   }
   return Stage::anywhere;
 }
@@ -52,7 +53,8 @@ bool states_sparsity(const RecipeStep& step, const Method& method) {
 void check_sparsities(const RecipeFile& file, std::size_t earlier, std::size_t later) {
   const RecipeStep &a = file.steps[earlier], &b = file.steps[later];
   const Method &first = find_method(a.method), &second = find_method(b.method);
-  const bool comparable = a.method == b.method || (first.family == Family::pruning && second.family == Family::pruning);
+  const bool both_zero = stage_of(first) == Stage::pruning && stage_of(second) == Stage::pruning;
+  const bool comparable = a.method == b.method || both_zero;
   if (!comparable || !states_sparsity(a, first) || !states_sparsity(b, second)) return;
   if (b.recipe.sparsity >= a.recipe.sparsity) return;
   fail(ErrorKind::bad_input, file.where(later), ": sparsity: found ", b.recipe.sparsity, ", expected at least ",

@@ -48,7 +48,7 @@ std::vector<double> ScaleFit::solve(double damp) const {
   for (std::int64_t i = 0; i < blocks; ++i) {
     for (std::int64_t j = 0; j < blocks; ++j) normal(i, j) = whole.block(i * block_, j * block_, block_, block_).sum();
   }
-  normal.diagonal().array() += damp * damp;
+  if (blocks > 0) normal.diagonal().array() += damp * damp * normal.diagonal().mean();
   const Eigen::VectorXd right = Eigen::Map<const Eigen::VectorXd>(right_.data(), blocks);
   const Eigen::VectorXd r = normal.selfadjointView<Eigen::Lower>().ldlt().solve(right);
   std::vector<double> factors;

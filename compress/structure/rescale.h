@@ -7,8 +7,9 @@
 
 namespace bertx::compress {
 
-/// min over r of ‖Σ_j r_j W_j X_j − (Y' − Y)‖² + damp² ‖r‖², where Y [H, T] = Σ_j W_j X_j + … is what a map and its
-/// residual say now, Y' what they should say, and W_j, X_j are the columns and rows of block j. 1 + r are the factors.
+/// min over r of ‖Σ_j r_j W_j X_j − (Y' − Y)‖² + damp² s ‖r‖², where Y [H, T] = Σ_j W_j X_j + … is what a map and its
+/// residual say now, Y' what they should say, W_j, X_j are the columns and rows of block j, and s is the mean of
+/// ‖W_j X_j‖². 1 + r are the factors.
 class ScaleFit {
  public:
   /// The map's weight [H, n] with n / block blocks.

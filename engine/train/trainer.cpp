@@ -165,7 +165,9 @@ void Trainer::clear_output() {
 void Trainer::load(const fs::path& checkpoint, const std::string& hook_state) {
   model_ = load_model(backend_, checkpoint);
   check_examples(model_, data_.train, data_.kind, "training data");
-  prepare_for_training(backend_, model_, options_, hook_, run_.at, objective_);
+  TrainState at = run_.at;
+  at.resumed = true;
+  prepare_for_training(backend_, model_, options_, hook_, at, objective_);
   if (hook_) hook_->load(hook_state);
   if (hook_) hook_->load_files(backend_, checkpoint);
   model_.refresh(backend_);

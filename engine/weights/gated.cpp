@@ -2,38 +2,57 @@
 #include <cmath>
 
 #include "bertx/gated_weight.h"
+#include "bertx/sparse/isa.h"
 #include "bertx/sparse/parallel.h"
 #include "weights/count.h"
+#include "weights/gate_kernels.h"
 #include "weights/host_copy.h"
 #include "weights/product.h"
 
 namespace bertx {
 namespace {
 
-constexpr double least_uniform = 1e-4;
+static_assert(GatedWeight::low == cpu::gate_low && GatedWeight::high == cpu::gate_high);
+static_assert(GatedWeight::beta == 2.0 / 3.0);  // the kernels know what the power 1 / β is
 
-// M and dM/ds of s
-template <class T>
-struct Stretched {
-  T gate, slope;
+struct Kernels {
+  cpu::SettleGates* settle;
+  cpu::DrawGates* draw;
 };
-template <class T>
-Stretched<T> stretched(T s) {
-  constexpr T low = static_cast<T>(GatedWeight::low), width = static_cast<T>(GatedWeight::high - GatedWeight::low);
-  const T wide = width * s + low;
-  return {std::clamp(wide, T{0}, T{1}), wide > T{0} && wide < T{1} ? width : T{0}};
+Kernels active_kernels() {
+  switch (sparse::active_isa()) {
+    case sparse::Isa::avx512: return {cpu::avx512::settle_gates, cpu::avx512::draw_gates};
+    case sparse::Isa::avx2: return {cpu::avx2::settle_gates, cpu::avx2::draw_gates};
+    case sparse::Isa::portable: break;
+  }
+  return {cpu::portable::settle_gates, cpu::portable::draw_gates};
 }
 
-// gate(score, i, j, M, dM/dS) for all elements, on all threads; all [rows, cols] without gaps.
-template <class T, class Gate>
-void for_elements(const T* scores, T* gates, T* slopes, std::int64_t rows, std::int64_t cols, const Gate& gate) {
-  if (cols == 0) return;
-  const std::int64_t grain = std::max<std::int64_t>(1, (1 << 14) / cols);
-  sparse::parallel_ranges(rows, grain, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) {
-      for (std::int64_t j = 0, n = i * cols; j < cols; ++j, ++n) gate(scores[n], i, j, gates[n], slopes[n]);
-    }
-  });
+// ---- the same for the double reference ------------------------------------------------------------------------------
+
+void set_gate(double s, double ds, double& gate, double& slope) {
+  constexpr double width = GatedWeight::high - GatedWeight::low;
+  const double wide = width * s + GatedWeight::low;
+  gate = std::clamp(wide, 0.0, 1.0);
+  slope = wide > 0.0 && wide < 1.0 ? width * ds : 0.0;
+}
+
+void settle_gates(const double* scores, double* gates, double* slopes, std::int64_t count) {
+  for (std::int64_t j = 0; j < count; ++j) {
+    const double s = 1.0 / (1.0 + std::exp(-scores[j]));
+    set_gate(s, s * (1.0 - s), gates[j], slopes[j]);
+  }
+}
+
+void draw_gates(const double* scores, std::uint64_t seed, std::int64_t row, double* gates, double* slopes,
+                std::int64_t count) {
+  constexpr double least = cpu::gate_least_uniform, width = (1 - 2 * least) * 0x1p-24;
+  for (std::int64_t j = 0; j < count; ++j) {
+    const std::uint32_t bits = random_u32(seed, static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(j)) >> 8;
+    const double u = least + width * (static_cast<double>(bits) + 0.5);
+    const double s = 1.0 / (1.0 + std::exp(-(std::log(u) - std::log(1.0 - u) + scores[j]) / GatedWeight::beta));
+    set_gate(s, s * (1.0 - s) / GatedWeight::beta, gates[j], slopes[j]);
+  }
 }
 
 }  // namespace
@@ -82,48 +101,42 @@ void GatedWeight::visit(const std::string& path, const Visit& parameter) {
   parameter(path + ".scores", *scores_);
 }
 
-// Gates are made on the host; where the backend's memory is another one they travel.
-template <class Gate>
-void GatedWeight::set_gates(Backend& backend, const Gate& gate) {
+// Gates are made on the host, a row at a time; where the backend's memory is another one they travel.
+void GatedWeight::set_gates(Backend& backend, std::optional<std::uint64_t> seed) {
   const Tensor scores = scores_->tensor();
-  const auto set = [&]<class T>(T) {
-    if (backend.host_memory()) {
-      for_elements(scores.as<T>(), gates_.tensor.as<T>(), slopes_.tensor.as<T>(), scores.rows, scores.cols, gate);
-      return;
-    }
-    const std::vector<T> host = downloaded<T>(backend, scores);
-    std::vector<T> gates(host.size()), slopes(host.size());
-    for_elements(host.data(), gates.data(), slopes.data(), scores.rows, scores.cols, gate);
-    if (host.empty()) return;
-    backend.upload(view(gates.data(), scores.rows, scores.cols, dtype_of<T>), gates_.tensor);
-    backend.upload(view(slopes.data(), scores.rows, scores.cols, dtype_of<T>), slopes_.tensor);
+  const std::int64_t rows = scores.rows, cols = scores.cols;
+  const auto make = [&]<class T>(const T* from, T* gates, T* slopes) {
+    const Kernels kernels = active_kernels();
+    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 14) / std::max<std::int64_t>(1, cols));
+    sparse::parallel_ranges(rows, grain, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first, at = first * cols; i < last; ++i, at += cols) {
+        if constexpr (std::is_same_v<T, float>) {
+          seed ? kernels.draw(from + at, *seed, i, gates + at, slopes + at, cols)
+               : kernels.settle(from + at, gates + at, slopes + at, cols);
+        } else {
+          seed ? draw_gates(from + at, *seed, i, gates + at, slopes + at, cols)
+               : settle_gates(from + at, gates + at, slopes + at, cols);
+        }
+      }
+    });
   };
-  backend.real() == DType::f64 ? set(double{}) : set(float{});
+  if (backend.real() == DType::f64) {
+    make(scores.as<double>(), gates_.tensor.as<double>(), slopes_.tensor.as<double>());
+  } else if (backend.host_memory()) {
+    make(scores.as<float>(), gates_.tensor.as<float>(), slopes_.tensor.as<float>());
+  } else if (scores.size() > 0) {
+    const std::vector<float> host = downloaded<float>(backend, scores);
+    std::vector<float> gates(host.size()), slopes(host.size());
+    make(host.data(), gates.data(), slopes.data());
+    backend.upload(view(gates.data(), rows, cols, DType::f32), gates_.tensor);
+    backend.upload(view(slopes.data(), rows, cols, DType::f32), slopes_.tensor);
+  }
   set_product(backend, w_->tensor(), gates_.tensor, effective_.tensor);
 }
 
-void GatedWeight::refresh(Backend& backend) {
-  set_gates(backend, []<class T>(T score, std::int64_t, std::int64_t, T& gate, T& slope) {
-    const T s = T{1} / (T{1} + std::exp(-score));
-    const Stretched<T> m = stretched(s);
-    gate = m.gate;
-    slope = m.slope * s * (T{1} - s);
-  });
-}
+void GatedWeight::refresh(Backend& backend) { set_gates(backend, std::nullopt); }
 
-// With r = (1 - u) / u · exp(-S) is s = 1 / (1 + r^(1 / β)), and 1 / β is 3/2: a root is all that it takes.
-void GatedWeight::draw(Backend& backend, std::uint64_t seed) {
-  static_assert(beta == 2.0 / 3.0);
-  set_gates(backend, [seed]<class T>(T score, std::int64_t i, std::int64_t j, T& gate, T& slope) {
-    const std::uint32_t bits = random_u32(seed, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
-    constexpr T least = static_cast<T>(least_uniform), width = static_cast<T>((1 - 2 * least_uniform) * 0x1p-32);
-    const T u = least + width * (static_cast<T>(bits) + T{0.5});
-    const T r = (T{1} - u) / u * std::exp(-score), s = T{1} / (T{1} + r * std::sqrt(r));
-    const Stretched<T> m = stretched(s);
-    gate = m.gate;
-    slope = m.slope * s * (T{1} - s) / static_cast<T>(beta);
-  });
-}
+void GatedWeight::draw(Backend& backend, std::uint64_t seed) { set_gates(backend, seed); }
 
 void GatedWeight::materialize(Backend& backend, Tensor out_matrix) const {
   backend.copy(effective_.tensor, out_matrix);

@@ -6,7 +6,7 @@
 namespace bertx::test {
 
 /// Forwards to `backend`, then makes the largest element of the output `planted` ("gemm: C") wrong by 2 %.
-class Planted final : public Backend {
+class Planted : public Backend {
  public:
   Planted(std::unique_ptr<Backend> backend, std::string planted, int* hits = nullptr)
       : b_(std::move(backend)), planted_(std::move(planted)), hits_(hits) {}

@@ -6,25 +6,14 @@
 #include <cmath>
 #include <map>
 
-#include "../model/tiny.h"
-#include "bertx/compress.h"
-#include "bertx/error.h"
 #include "calibration/examples.h"
 #include "pruning/optimal_update.h"
-#include "support.h"
-#include "tiny_examples.h"
+#include "training_fixture.h"
 
 namespace bertx::compress {
 namespace {
 
 using Eigen::MatrixXd;
-using test::tiny_examples;
-
-Model tiny_model(Backend& backend) {
-  Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
-  test::randomise_vectors(backend, model, 4);
-  return model;
-}
 
 RowMatrix dense(Backend& backend, const LinearWeight& weight) {
   const Storage all = make_storage(backend, weight.out(), weight.in(), backend.real());

@@ -126,7 +126,8 @@ TEST_P(Factorize, IsTheSameTwiceAndBothFactorsTrain) {
 TEST_P(Factorize, BeforeTrainingItActsOnce) {
   Model model = tiny_model(*backend);
   const auto hook = make_compressor(factors(GetParam(), 3), calibration);
-  hook->begin(*backend, model, {.step = 5});
+  hook->begin(*backend, model, {.step = 5, .resumed = true});
+  hook->begin(*backend, model, {.step = 0, .resumed = true});  // stopped before the first update
   EXPECT_EQ(kinds_of(model), (std::map<std::string, int>{{"dense", 12}}));
   hook->begin(*backend, model, {.step = 0});
   EXPECT_EQ(kinds_of(model).count("dense"), 0u);

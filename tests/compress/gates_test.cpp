@@ -3,7 +3,6 @@
 
 #include <cmath>
 
-#include "bertx/safetensors.h"
 #include "structure_fixture.h"
 
 namespace bertx::compress {
@@ -178,17 +177,8 @@ TEST(Gates, GoldenGradientsOfEachExample) {
   BERTX_SKIP_WITHOUT_SHARED("golden/tiny/classification");
   const auto directory = *test::shared_path("golden/tiny/classification");
   const auto backend = make_reference_backend();
-  const SafetensorsFile golden = SafetensorsFile::open(directory / "golden.safetensors");
   const SafetensorsFile heads = SafetensorsFile::open(directory / "heads.safetensors");
-  const auto i32 = [&](const char* name) { return static_cast<const std::int32_t*>(golden.find(name)->data); };
-  std::vector<EncodedExample> examples(5);
-  for (std::size_t b = 0; b < 5; ++b) {
-    for (std::size_t t = 0; t < 37 && i32("in.attention_mask")[b * 37 + t]; ++t) {
-      examples[b].ids.push_back(i32("in.input_ids")[b * 37 + t]);
-      examples[b].types.push_back(i32("in.token_type_ids")[b * 37 + t]);
-    }
-    examples[b].label = i32("in.labels")[b];
-  }
+  const std::vector<EncodedExample> examples = golden_texts(directory);
   Model model = load_model(*backend, directory);
   const Gradients found = gates_of(*backend, model, {examples, LabelKind::single_label}, true, 2);
   const auto* want = static_cast<const double*>(heads.find("gate_grad")->data);

@@ -10,18 +10,13 @@
 #include "bertx/safetensors.h"
 #include "pruning/masks.h"
 #include "pruning/schedule.h"
-#include "support.h"
+#include "structure_fixture.h"
+#include "training_fixture.h"
 
 namespace bertx::compress {
 namespace {
 
 using test::logits_of;
-
-Model tiny_model(Backend& backend) {
-  Model model = make_model(backend, test::tiny_config(test::tiny_heads().front()), 3);
-  test::randomise_vectors(backend, model, 4);
-  return model;
-}
 
 // ---- ranking
 // ----------------------------------------------------------------------------------------------------------
@@ -256,17 +251,8 @@ TEST(Heads, GoldenImportanceAndLogitsWithoutAHead) {
   BERTX_SKIP_WITHOUT_SHARED("golden/tiny/classification");
   const auto directory = *test::shared_path("golden/tiny/classification");
   const auto backend = make_reference_backend();
-  const SafetensorsFile golden = SafetensorsFile::open(directory / "golden.safetensors");
   const SafetensorsFile heads = SafetensorsFile::open(directory / "heads.safetensors");
-  const auto i32 = [&](const char* name) { return static_cast<const std::int32_t*>(golden.find(name)->data); };
-  std::vector<EncodedExample> examples(5);
-  for (std::size_t b = 0; b < 5; ++b) {
-    for (std::size_t t = 0; t < 37 && i32("in.attention_mask")[b * 37 + t]; ++t) {
-      examples[b].ids.push_back(i32("in.input_ids")[b * 37 + t]);
-      examples[b].types.push_back(i32("in.token_type_ids")[b * 37 + t]);
-    }
-    examples[b].label = i32("in.labels")[b];
-  }
+  const std::vector<EncodedExample> examples = golden_texts(directory);
   Model model = load_model(*backend, directory);
   const auto importance = head_importance(*backend, model, {examples, LabelKind::single_label}, 3);
   const auto* want = static_cast<const double*>(heads.find("importance")->data);

@@ -84,9 +84,9 @@ TEST(IterativeMagnitude, ResumesBitForBit) {
   expect_resumes(three_rounds(), examples, {4});
   Recipe recipe = three_rounds();
   recipe.rewind = 0.0;
-  expect_resumes(recipe, examples, {1, 4, 10});
+  expect_resumes(recipe, examples, {4, 10});
   recipe.rewind = 0.6;
-  expect_resumes(recipe, examples, {1, 2, 7});
+  expect_resumes(recipe, examples, {2, 7});
 }
 
 TEST(IterativeMagnitude, TheLastOfSeveralRoundsAtOneStepCounts) {

@@ -2,7 +2,9 @@
 #include "structure/layers.h"
 
 #include <cmath>
+#include <csignal>
 
+#include "bertx/signals.h"
 #include "calibration/examples.h"
 #include "structure_fixture.h"
 
@@ -150,6 +152,29 @@ TEST(Layers, LayersOfOtherShapesAndSharedOnesStayWhatTheyAre) {
   const Batch batch = test::tiny_batch(model, 5);
   const std::vector<double> want = logits_of(*backend, model, batch), got = logits_of(*backend, read, batch);
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5);
+}
+
+// A training that is stopped before its first update has compressed the model already.
+TEST(Layers, AreDroppedOnceByATrainingThatGoesOnFromItsBeginning) {
+  const auto backend = make_backend("cpu");
+  const std::vector<EncodedExample> examples = labelled_texts(12);
+  const test::TemporaryDirectory directory;
+  TrainOptions options;
+  options.output_dir = directory.path();
+  options.max_steps = 3;
+  options.save_final_model = false;
+  TrainData data;
+  data.train = examples;
+  const Recipe recipe{.method = "layers", .drop = 2};
+  Model model = classifier(*backend, 6);
+  request_stop(SIGTERM);
+  EXPECT_EQ(train(*backend, model, nullptr, data, options, make_compressor(recipe).get()).signal, SIGTERM);
+  clear_pending_signal();
+  options.resume_from_checkpoint = "true";
+  Model resumed = classifier(*backend, 6);
+  const TrainResult result = train(*backend, resumed, nullptr, data, options, make_compressor(recipe).get());
+  EXPECT_EQ(result.state.step, 3);
+  EXPECT_EQ(resumed.layers.size(), 4u);
 }
 
 }  // namespace

@@ -51,6 +51,24 @@ TEST(RandomPruning, ResumesBitForBit) {
   expect_resumes({.method = "random", .sparsity = 0.8, .mask_interval = 2}, tiny_examples(30), {5});
 }
 
+// ---- memory that is not the host's ----------------------------------------------------------------------------------
+
+TEST(Pruning, IsTheSameWhereTheHostCannotReachTheMemory) {
+  const std::vector<EncodedExample> examples = tiny_examples(30);
+  for (const char* method :
+       {"magnitude", "random", "movement", "soft_movement", "block_movement", "l0", "iterative_magnitude"}) {
+    Recipe recipe{.method = method, .learning_rate = 1e-3, .sparsity = 0.5, .schedule_begin = 0.0, .mask_interval = 2};
+    recipe.score_learning_rate = 2.0;  // scores have twelve steps to fall
+    recipe.block_height = recipe.block_width = 5;
+    recipe.rewind = 0.5;
+    if (method == std::string("magnitude")) recipe.distribution = "sensitivity";
+    const Trained here = trained(recipe, examples), there = trained(recipe, examples, {.stop = 7, .elsewhere = true});
+    EXPECT_EQ(here.parameters, there.parameters) << method;
+    EXPECT_EQ(here.sparsities, there.sparsities) << method;
+    EXPECT_GT(here.sparsities.back(), 0.1) << method;
+  }
+}
+
 // ---- patterns -------------------------------------------------------------------------------------------------------
 
 TEST(Pattern, EveryMethodThatRanksWeightsHasIt) {

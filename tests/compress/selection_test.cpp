@@ -10,7 +10,7 @@
 #include "bertx/compress.h"
 #include "bertx/error.h"
 #include "pruning/masks.h"
-#include "support.h"
+#include "training_fixture.h"
 
 namespace bertx::compress {
 namespace {
@@ -36,16 +36,6 @@ std::vector<Candidates> candidates_of(std::vector<Matrix>& matrices, std::uint64
     all.push_back({m.keys.data(), m.mask.data(), m.rows, m.cols});
   }
   return all;
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "no error";
 }
 
 // ---- scope ----------------------------------------------------------------------------------------------------------
@@ -125,19 +115,19 @@ TEST(Pattern, OnTheWayOnlyWhatItDropsIsDropped) {
 
 TEST(Pattern, NonsenseIsRefused) {
   for (const char* text : {"2:2", "0:4", "4:2", "2", "2:", ":4", "2:4:8", "a:b", "-1:4", "2:99999999999"}) {
-    EXPECT_NE(message_of([&] { parse_pattern(text); }).find("pattern: found \"" + std::string(text) + "\""),
+    EXPECT_NE(usage_message([&] { parse_pattern(text); }).find("pattern: found \"" + std::string(text) + "\""),
               std::string::npos)
         << text;
   }
-  EXPECT_NE(message_of([] { check({.pattern = "2:4"}); }).find("sparsity: found 0.9 with pattern 2:4, expected 0.5"),
+  EXPECT_NE(usage_message([] { check({.pattern = "2:4"}); }).find("sparsity: found 0.9 with pattern 2:4, expected 0.5"),
             std::string::npos);
-  EXPECT_EQ(message_of([] { check({.sparsity = 0.5, .pattern = "2:4"}); }), "no error");
-  EXPECT_EQ(message_of([] { check({.sparsity_is_stated = false, .pattern = "1:8"}); }), "no error");
-  EXPECT_NE(message_of([] {
+  EXPECT_EQ(usage_message([] { check({.sparsity = 0.5, .pattern = "2:4"}); }), "no error");
+  EXPECT_EQ(usage_message([] { check({.sparsity_is_stated = false, .pattern = "1:8"}); }), "no error");
+  EXPECT_NE(usage_message([] {
               check({.sparsity = 0.5, .distribution = "erdos_renyi", .pattern = "2:4"});
             }).find("expected one of the two"),
             std::string::npos);
-  EXPECT_NE(message_of([] { check({.scope = "global", .distribution = "erdos_renyi"}); }).find("scope local or row"),
+  EXPECT_NE(usage_message([] { check({.scope = "global", .distribution = "erdos_renyi"}); }).find("scope local or row"),
             std::string::npos);
 }
 

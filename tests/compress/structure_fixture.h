@@ -6,17 +6,14 @@
 #include "../model/tiny.h"
 #include "bertx/compress.h"
 #include "bertx/error.h"
+#include "bertx/safetensors.h"
+#include "sharing_fixture.h"
 
 namespace bertx::compress {
 
 /// `kind` as in test::represent, or dense.
 inline Model classifier(Backend& backend, std::int64_t layers = 2, const std::string& kind = "dense") {
-  Config config = make_config(layers, 12, 3, 10, 23, 16);
-  config.head = HeadKind::sequence_classification;
-  config.labels = {"a", "b", "c"};
-  config.initializer_range = 0.5f;
-  Model model = make_model(backend, config, 3);
-  test::randomise_vectors(backend, model, 4);
+  Model model = deep_model(backend, layers);
   if (kind != "dense") test::represent(backend, model, kind, 6);
   return model;
 }
@@ -31,6 +28,21 @@ inline std::vector<EncodedExample> labelled_texts(std::size_t count, std::uint64
       example.types.push_back(static_cast<std::int32_t>(random.integer(0, 1)));
     }
     example.label = static_cast<std::int32_t>(random.integer(0, 2));
+  }
+  return examples;
+}
+
+/// The five texts of golden/tiny/classification.
+inline std::vector<EncodedExample> golden_texts(const std::filesystem::path& directory) {
+  const SafetensorsFile golden = SafetensorsFile::open(directory / "golden.safetensors");
+  const auto i32 = [&](const char* name) { return static_cast<const std::int32_t*>(golden.find(name)->data); };
+  std::vector<EncodedExample> examples(5);
+  for (std::size_t b = 0; b < 5; ++b) {
+    for (std::size_t t = 0; t < 37 && i32("in.attention_mask")[b * 37 + t]; ++t) {
+      examples[b].ids.push_back(i32("in.input_ids")[b * 37 + t]);
+      examples[b].types.push_back(i32("in.token_type_ids")[b * 37 + t]);
+    }
+    examples[b].label = i32("in.labels")[b];
   }
   return examples;
 }

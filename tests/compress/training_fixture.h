@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "../backend/planted.h"
 #include "../model/tiny.h"
 #include "bertx/compress.h"
 #include "bertx/error.h"
@@ -63,9 +64,17 @@ inline std::string usage_message(const std::function<void()>& call) {
   return "no error";
 }
 
+/// The cpu backend, of whose memory the host is told to keep its hands off.
+class Elsewhere final : public test::Planted {
+ public:
+  Elsewhere() : Planted(make_backend("cpu"), "") {}
+  bool host_memory() const override { return false; }
+};
+
 struct ShortTraining {
   std::int64_t steps = 12, stop = 12;  ///< stops after `stop` and goes on from the checkpoint where that is less
   double learning_rate = 1e-3;
+  bool elsewhere = false;
 };
 struct Trained {
   std::map<std::string, std::vector<double>> parameters;
@@ -74,7 +83,7 @@ struct Trained {
 };
 
 inline Trained trained(const Recipe& recipe, const std::vector<EncodedExample>& examples, ShortTraining how = {}) {
-  const auto backend = make_backend("cpu");
+  const std::unique_ptr<Backend> backend = how.elsewhere ? std::make_unique<Elsewhere>() : make_backend("cpu");
   test::TemporaryDirectory directory;
   TrainOptions options;
   options.output_dir = directory.path();
@@ -102,6 +111,7 @@ inline Trained trained(const Recipe& recipe, const std::vector<EncodedExample>& 
   };
   train_on(3);
   if (how.stop < how.steps) {
+    options.save_steps = how.steps;
     options.resume_from_checkpoint = directory.path() / ("checkpoint-" + std::to_string(how.stop));
     train_on(4);  // another model: everything must come from the checkpoint
   }

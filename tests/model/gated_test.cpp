@@ -6,6 +6,7 @@
 #include "bertx/block_masked_weight.h"
 #include "bertx/gated_weight.h"
 #include "bertx/layers.h"
+#include "bertx/sparse/isa.h"
 #include "support.h"
 
 namespace bertx {
@@ -46,28 +47,54 @@ struct Product {
 // ---- hard concrete gates --------------------------------------------------------------------------------------------
 
 TEST(GatedWeight, GatesAreThoseOfTheFormula) {
-  const auto backend = make_reference_backend();
-  RandomSource random(1);
-  const auto w = random_parameter(*backend, random, 40, 30), scores = random_parameter(*backend, random, 40, 30, 2);
-  GatedWeight weight(*backend, w, scores);
-  const std::vector<double> s = test::values_of(*backend, scores->tensor()),
-                            settled = test::values_of(*backend, weight.gates());
-  weight.draw(*backend, 99);
-  const std::vector<double> drawn = test::values_of(*backend, weight.gates());
   const auto clamped = [](double x) { return std::clamp(1.2 * x - 0.1, 0.0, 1.0); };
-  std::size_t zeros = 0, ones = 0;
-  for (std::size_t n = 0; n < s.size(); ++n) {
-    EXPECT_NEAR(settled[n], clamped(1 / (1 + std::exp(-s[n]))), 1e-12);
-    const double u =
-        1e-4 + (1 - 2e-4) *
-                   (random_u32(99, static_cast<std::uint32_t>(n / 30), static_cast<std::uint32_t>(n % 30)) + 0.5) /
-                   4294967296.0;
-    EXPECT_NEAR(drawn[n], clamped(1 / (1 + std::exp(-(std::log(u) - std::log(1 - u) + s[n]) * 1.5))), 1e-9);
-    zeros += drawn[n] == 0;
-    ones += drawn[n] == 1;
+  const auto check = [&](Backend& backend) {
+    RandomSource random(1);
+    const auto w = random_parameter(backend, random, 40, 37), scores = random_parameter(backend, random, 40, 37, 3);
+    GatedWeight weight(backend, w, scores);
+    const std::vector<double> s = test::values_of(backend, scores->tensor()),
+                              settled = test::values_of(backend, weight.gates());
+    weight.draw(backend, 99);
+    const std::vector<double> drawn = test::values_of(backend, weight.gates());
+    const double accepted = backend.real() == DType::f64 ? 1e-12 : 2e-6;
+    std::size_t zeros = 0, ones = 0;
+    for (std::size_t n = 0; n < s.size(); ++n) {
+      EXPECT_NEAR(settled[n], clamped(1 / (1 + std::exp(-s[n]))), accepted);
+      const std::uint32_t bits = random_u32(99, static_cast<std::uint32_t>(n / 37), static_cast<std::uint32_t>(n % 37));
+      const double u = 1e-4 + (1 - 2e-4) * ((bits >> 8) + 0.5) / 16777216.0;
+      EXPECT_NEAR(drawn[n], clamped(1 / (1 + std::exp(-(std::log(u) - std::log(1 - u) + s[n]) * 1.5))), accepted);
+      zeros += drawn[n] == 0;
+      ones += drawn[n] == 1;
+    }
+    EXPECT_GT(zeros, 200u);
+    EXPECT_GT(ones, 200u);
+  };
+  check(*make_reference_backend());
+  for (const sparse::Isa isa : {sparse::Isa::portable, sparse::Isa::avx2, sparse::Isa::avx512}) {
+    if (isa > sparse::detected_isa()) continue;
+    sparse::force_isa(isa);
+    check(*make_cpu_backend());
   }
-  EXPECT_GT(zeros, 200u);
-  EXPECT_GT(ones, 200u);
+  sparse::force_isa(sparse::detected_isa());
+}
+
+// What the float kernels say of gradients is what the double reference says.
+TEST(GatedWeight, BackendsAgreeOnGradients) {
+  std::vector<std::vector<double>> of_scores;
+  for (const char* name : {"reference", "cpu"}) {
+    const auto backend = make_backend(name);
+    RandomSource random(8);
+    const Product product{*backend, test::random_matrix(*backend, random, 37, 7),
+                          test::random_matrix(*backend, random, 9, 7)};
+    const auto w = random_parameter(*backend, random, 9, 37), scores = random_parameter(*backend, random, 9, 37);
+    const auto weight = std::make_shared<GatedWeight>(*backend, w, scores);
+    product.backward({weight, nullptr});
+    weight->draw(*backend, 3);
+    product.backward({weight, nullptr});
+    of_scores.push_back(test::values_of(*backend, scores->gradient()));
+  }
+  EXPECT_TRUE(test::trusted(of_scores[0]));
+  for (std::size_t n = 0; n < of_scores[0].size(); ++n) EXPECT_NEAR(of_scores[1][n], of_scores[0][n], 1e-4);
 }
 
 TEST(GatedWeight, NoiseIsAFunctionOfTheSeedAndRefreshTakesItAway) {

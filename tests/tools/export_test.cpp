@@ -87,7 +87,9 @@ TEST_P(Export, IsAPlainDirectoryWithTheSameLogits) {
   EXPECT_LE(compact.json()["logit_difference"].get<double>(), 1e-4);
   const bool zeros = kind.ends_with("csr") || kind == "masked" || kind.starts_with("few_") || kind == "no_heads";
   EXPECT_EQ(bertx({"inspect", back.string(), "--json"}).json()["kinds"].contains("csr"), zeros);
-  if (zeros) EXPECT_LT(compact.json()["bytes_after"], compact.json()["bytes_before"]);
+  if (zeros) {
+    EXPECT_LT(compact.json()["bytes_after"], compact.json()["bytes_before"]);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Export,

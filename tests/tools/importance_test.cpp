@@ -28,14 +28,16 @@ class ImportanceTest : public ToolsTest {
 
 TEST_F(ImportanceTest, TableFileAndDrawing) {
   const std::string json = (place / "own.json").string(), plot = (place / "own.svg").string();
-  const Outcome table = bertx(arguments({"--output", json, "--plot", plot, "--neurons", "--model_seed", "5"}));
+  const Outcome table =
+      bertx(arguments({"--output", json, "--plot", plot, "--neurons", "--model_seed", "5", "--data_name", "own"}));
   ASSERT_EQ(table.code, 0) << table.err;
-  EXPECT_HAS(table.out, "validation (validation), 24 texts: importance of heads per example");
+  EXPECT_HAS(table.out, "own (validation), 24 texts: importance of heads per example");
   EXPECT_HAS(table.out, "head 3");
   EXPECT_HAS(table.out, "hold half");
 
   const Json set = Json::parse(read_all(json)).at("sets").at(0);
   EXPECT_EQ(set["seed"], 5);
+  EXPECT_EQ(set["data"], "own");
   EXPECT_EQ(set["texts"], 24);
   ASSERT_EQ(set["heads"].size(), 2u);
   double sum = 0;

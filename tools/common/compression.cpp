@@ -22,6 +22,10 @@ namespace bertx::tools {
 bool decide_training(const Compression& compression, bool at_once) {
   const compress::Method& method = compress::find_method(compression.recipe.method);
   const bool data = names_training_data(compression.train.data);
+  if (!data && compression.has_method && compression.recipe.distribution == "sensitivity") {
+    fail(ErrorKind::usage,
+         "--distribution sensitivity needs labelled texts; expected --train_file, or --task_name with ", "--data_dir");
+  }
   if (!data && (method.needs_data || method.training == compress::Training::always)) {
     fail(ErrorKind::usage, "--method ", method.name,
          " needs labelled texts; expected --train_file, or --task_name with --data_dir");

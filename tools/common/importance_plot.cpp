@@ -42,7 +42,7 @@ std::string importance_svg(const std::vector<ImportanceSet>& sets) {
     height += kSquare * static_cast<double>(set.heads.size()) + kGap;
   }
   const double width = std::max(2 * kLeft + kSquare * static_cast<double>(most), 460.0);
-  std::string out = svg::page(width, height, "Importance of heads");
+  std::string out = svg::head(width, height, "Importance of heads");
   double top = kTop;
   for (const ImportanceSet& set : sets) {
     const std::vector<double> compared = compared_importance(set);

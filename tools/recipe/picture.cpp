@@ -18,7 +18,7 @@ using svg::label, svg::number, svg::segment;
 // Told apart by people who see colours differently, too (Okabe & Ito).
 constexpr const char *kBlue = "#0072b2", *kOrange = "#d55e00", *kGreen = "#009e73";
 
-constexpr double kLeft = 76, kTop = 64, kPanel = 190, kGap = 46, kBar = 64, kStep = 104, kBelow = 44;
+constexpr double kLeft = 76, kTop = 84, kPanel = 190, kGap = 62, kBar = 64, kStep = 104, kBelow = 44;
 
 struct Panel {
   std::string title;
@@ -38,7 +38,7 @@ std::string drawn(const Panel& panel, double top) {
   const Axis axis = linear_axis(least, std::max(most, least + 1e-6));
   const auto y_of = [&](double value) { return top + kPanel * (1 - axis.share(value)); };
   const double width = kStep * static_cast<double>(panel.values.size());
-  std::string out = label(kLeft, top - 12, "start", panel.title, " font-weight=\"bold\"");
+  std::string out = label(kLeft, top - 26, "start", panel.title, " font-weight=\"bold\"");
   for (const double tick : axis.ticks) {
     out += segment(kLeft, y_of(tick), kLeft + width, y_of(tick), "stroke=\"#dddddd\"");
     out += label(kLeft - 8, y_of(tick) + 4.5, "end", tick_text(tick));
@@ -80,12 +80,12 @@ std::string recipe_picture(const RecipeReport& report, const std::string& title)
   if (report.timed) {
     Panel panel{
         bertx::text("latency of one text of ", report.tokens, " tokens, median, ms"), kOrange, {}, [](double value) {
-          return fixed(value, 2);
+          return fixed(value, value < 1 ? 3 : 2);
         }};
     for (const Station& station : report.stations) panel.values.push_back(station.latency.median_ms);
     panels.push_back(std::move(panel));
   }
-  Panel bytes{"weight files, MB", kGreen, {}, [](double value) { return fixed(value, 1); }};
+  Panel bytes{"weight files, MB", kGreen, {}, [](double value) { return bytes_text(1e6 * value); }};
   for (const Station& station : report.stations) bytes.values.push_back(static_cast<double>(station.cost.bytes) / 1e6);
   panels.push_back(std::move(bytes));
 

@@ -228,7 +228,7 @@ class Backend {
   // ---- masks (pruning during training) --------------------------------------------------------------------------
   /// out = w where mask, else 0
   virtual void mask_apply(Tensor w, Tensor mask, Tensor out) = 0;
-  /// dw += g where mask; dscores += w * g everywhere (straight-through); either may be empty.
+  /// dw += g where mask; dscores += w * g everywhere (straight-through); either may be empty, without dw the mask too.
   virtual void mask_grad(Tensor g, Tensor w, Tensor mask, Tensor dw, Tensor dscores) = 0;
   /// Returns Σ sigmoid(scores); dscores += scale * sigmoid'(scores). The penalty of soft movement pruning.
   virtual double sigmoid_penalty(Tensor scores, double scale, Tensor dscores) = 0;

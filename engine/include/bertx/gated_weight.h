@@ -2,6 +2,8 @@
 // Welling & Kingma 2018, 1712.01312), with the constants of Sanh, Wolf & Rush 2020 (2005.07683).
 #pragma once
 
+#include <optional>
+
 #include "bertx/weight.h"
 
 namespace bertx {
@@ -37,8 +39,7 @@ class GatedWeight final : public LinearWeight {
   Tensor gates() const { return gates_.tensor; }
 
  private:
-  template <class Gate>
-  void set_gates(Backend& backend, const Gate& gate);
+  void set_gates(Backend& backend, std::optional<std::uint64_t> seed);
 
   std::shared_ptr<Parameter> w_, scores_;
   Storage gates_, slopes_, effective_;  ///< M, dM/dS, W∘M

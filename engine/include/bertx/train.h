@@ -102,6 +102,7 @@ struct TrainState {
   std::int64_t total_steps = 0;
   double epoch = 0;
   double learning_rate = 0;  ///< of the update at hand
+  bool resumed = false;      ///< in TrainHook::begin: the model is a checkpoint's, of step 0 maybe
 };
 
 /// How compression takes part in training. All calls come from the training thread, in the order of this list.
