@@ -6,6 +6,10 @@
 namespace bertx::test {
 namespace {
 
+constexpr const char* kKinds[] = {"masked", "csr",        "low_rank", "low_rank_csr", "sum",
+                                  "shared", "shared_sum", "no_heads", "few_heads",    "few_neurons",
+                                  "tucker", "embedding",  "gated",    "block_masked"};  // of tiny.h
+
 class DeviceModel : public CudaTest {
  protected:
   /// Forward with dropout, loss, backward; returns the gradients' squared norm.
@@ -44,8 +48,7 @@ TEST_F(DeviceModel, EveryHeadAgreesWithTheReference) {
 
 TEST_F(DeviceModel, EveryRepresentationAgreesWithTheReference) {
   const auto backend = make_checked_backend(make_cuda(), make_reference_backend());
-  for (const char* kind : {"masked", "csr", "low_rank", "low_rank_csr", "sum", "shared", "shared_sum", "no_heads",
-                           "few_heads", "few_neurons", "tucker"}) {
+  for (const char* kind : kKinds) {
     SCOPED_TRACE(kind);
     Model model = make_model(*backend, tiny_config(tiny_heads().front()), 7);
     represent(*backend, model, kind, 5);
@@ -61,7 +64,7 @@ TEST_F(DeviceModel, EveryRepresentationAgreesWithTheReference) {
 TEST_F(DeviceModel, IsWrittenAndReadAgain) {
   const auto backend = make_cuda();
   const TemporaryDirectory directory;
-  for (const char* kind : {"masked", "csr"}) {
+  for (const char* kind : kKinds) {
     Model model = make_model(*backend, tiny_config(tiny_heads().front()), 7);
     represent(*backend, model, kind, 5);
     std::filesystem::create_directory(directory / kind);
