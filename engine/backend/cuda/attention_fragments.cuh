@@ -24,10 +24,6 @@ __device__ inline int lane_of() { return static_cast<int>(threadIdx.x) % kWarp; 
 __device__ inline int row_of(int element) { return lane_of() / 4 + element / 2 * 8; }
 __device__ inline int column_of(int element) { return lane_of() % 4 * 2 + element % 2; }
 
-__device__ inline std::uint32_t two(float low, float high) {
-  return static_cast<std::uint32_t>(bf16_bits(low)) | static_cast<std::uint32_t>(bf16_bits(high)) << 16;
-}
-
 /// tile [kTile, kTile] = rows [row, row_end), columns [column, column_end) of x in bf16; 0 outside of them
 __device__ inline void load_bf16(Bits* tile, ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
                                  std::int64_t column_end) {
@@ -37,7 +33,7 @@ __device__ inline void load_bf16(Bits* tile, ConstMatrix x, std::int64_t row, st
     const float* const from = x.data + r * x.stride + c;
     const float low = r < row_end && c < column_end ? from[0] : 0.0f;
     const float high = r < row_end && c + 1 < column_end ? from[1] : 0.0f;
-    *reinterpret_cast<std::uint32_t*>(tile + down * kBf16Pitch + across) = two(low, high);
+    *reinterpret_cast<std::uint32_t*>(tile + down * kBf16Pitch + across) = two_bf16(low, high);
   }
 }
 
@@ -72,8 +68,8 @@ __device__ inline void add_over_tokens(const Result& weights, const Bits* tile, 
   for (int s = 0; s < kSteps; ++s) {
     const float(&low)[4] = weights[2 * s];
     const float(&high)[4] = weights[2 * s + 1];
-    const std::uint32_t left[4] = {two(low[0], low[1]), two(low[2], low[3]), two(high[0], high[1]),
-                                   two(high[2], high[3])};
+    const std::uint32_t left[4] = {two_bf16(low[0], low[1]), two_bf16(low[2], low[3]), two_bf16(high[0], high[1]),
+                                   two_bf16(high[2], high[3])};
     for (int block = 0; block < kBlocks; block += 2) {
       if (block >= feature_blocks) break;
       std::uint32_t right[4];

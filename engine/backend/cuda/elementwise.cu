@@ -36,7 +36,12 @@ struct ToBf16 {
   template <int kLanes>
   __device__ void at(std::int64_t row, std::int64_t column) const {
     const Lanes<kLanes> x = load<kLanes>(from.data + row * from.stride + column);
-    for (int i = 0; i < kLanes; ++i) to[row * to_stride + column + i] = bf16_bits(x.v[i]);
+    std::uint16_t* const place = to + row * to_stride + column;
+    if constexpr (kLanes == 4) {
+      *reinterpret_cast<uint2*>(place) = make_uint2(two_bf16(x.v[0], x.v[1]), two_bf16(x.v[2], x.v[3]));
+    } else {
+      for (int i = 0; i < kLanes; ++i) place[i] = bf16_bits(x.v[i]);
+    }
   }
 };
 
@@ -180,7 +185,8 @@ void fill(Stream stream, void* x, std::int64_t stride, int element_bytes, Shape 
 }
 
 void to_bf16(Stream stream, ConstMatrix from, Shape shape, std::uint16_t* to, std::int64_t to_stride) {
-  over(stream, ToBf16{from, to, to_stride}, shape, in_fours(from));
+  const bool fours = reinterpret_cast<std::uintptr_t>(to) % 8 == 0 && (to_stride % 4 == 0 || shape.rows == 1);
+  over(stream, ToBf16{from, to, to_stride}, shape, in_fours(from) && fours);
 }
 
 void bias_activation(Stream stream, Matrix x, const float* bias, Pointwise activation, Matrix y, Shape shape) {

@@ -28,5 +28,9 @@ __device__ inline std::uint16_t bf16_bits(float x) {
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x0040u);
   return static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
+/// Two of them as they lie side by side, `low` first.
+__device__ inline std::uint32_t two_bf16(float low, float high) {
+  return static_cast<std::uint32_t>(bf16_bits(low)) | static_cast<std::uint32_t>(bf16_bits(high)) << 16;
+}
 
 }  // namespace bertx::cuda

@@ -33,6 +33,12 @@ Tensor part_of(Tensor x, std::int64_t row, std::int64_t rows, std::int64_t colum
   return x.row_range(row, rows).col_range(column, columns);
 }
 
+/// A copy in one piece that is not worth the way through pinned memory: the ids of a batch, its logits.
+bool is_small(Tensor from, Tensor to) {
+  constexpr std::size_t kSmall = std::size_t{64} << 10;
+  return from.dtype == to.dtype && from.rows == 1 && to.rows == 1 && bytes_of(from.cols, from.dtype) <= kSmall;
+}
+
 void copy_2d(Tensor from, Tensor to, cudaMemcpyKind kind, cudaStream_t stream) {
   const std::size_t width = bytes_of(from.cols, from.dtype);
   // A matrix of one row may have any stride; the pitch must not be below the width.
@@ -58,6 +64,7 @@ void CudaBackend::upload(Tensor host, Tensor device) {
   assert(host.rows == device.rows && host.cols == device.cols);
   if (host.size() == 0) return;
   if (host.contiguous() && device.contiguous()) host = joined(host), device = joined(device);
+  if (is_small(host, device)) return device_.write(host.data, device.data, bytes_of(host.cols, host.dtype));
   Device::Staging& staging = device_.staging();
   const std::lock_guard guard(staging.lock);
   int turn = 0;
@@ -75,6 +82,7 @@ void CudaBackend::download(Tensor device, Tensor host) {
   assert(host.rows == device.rows && host.cols == device.cols);
   if (host.size() == 0) return;
   if (host.contiguous() && device.contiguous()) host = joined(host), device = joined(device);
+  if (is_small(device, host)) return device_.read(device.data, host.data, bytes_of(host.cols, host.dtype));
   Device::Staging& staging = device_.staging();
   const std::lock_guard guard(staging.lock);
   Tensor arriving{}, target{};  // the piece that is being copied while the one before is converted
