@@ -38,12 +38,19 @@ inline std::string why_no_cuda() {
   }
 }
 
-/// Tests with the cuda backend, skipped with the reason where there is none.
+/// Tests with the cuda backend, skipped with the reason where there is none. On the emulated device they end where host
+/// code touches memory that a GPU would not let it touch.
 class CudaTest : public testing::Test {
  protected:
   void SetUp() override {
     if (const std::string why = why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
+#if BERTX_EMULATED_CUDA
+    guard_device_memory(true);
+#endif
   }
+#if BERTX_EMULATED_CUDA
+  void TearDown() override { guard_device_memory(false); }
+#endif
 };
 
 }  // namespace bertx::test

@@ -7,5 +7,7 @@ namespace bertx::test {
 
 /// Its name is "cuda", too.
 std::unique_ptr<Backend> make_emulated_cuda_backend(BackendOptions options = {});
+/// Whether the process ends where host code touches device memory; slow.
+void guard_device_memory(bool on);
 
 }  // namespace bertx::test
