@@ -193,7 +193,7 @@ class Race {
     for (const int columns : {32, 64, 96, 128}) {
       for (const int warps : {8, 16}) {
         const TiledLayout layout = tiled_layout(w_.view(), {columns, warps, number});
-        if (tiled_shared_bytes(columns, 128, bf16 ? 2 : 4, layout.shape.most_entries, bf16) > kSharedBytes) continue;
+        if (!tiled_fits(layout.shape)) continue;
         Tiled w = layout.shape;
         w.rows_of = kept(layout.rows_of);
         w.cell_start = kept(layout.cell_start);

@@ -8,17 +8,21 @@
 
 namespace bertx::sparse::cuda {
 
-/// kernel<<<grid, block, shared_bytes, stream>>>(arguments...); gives back what the launch itself met.
-template <class... P, class... A>
+template <class T>
+struct Exactly {
+  using type = T;
+};
+
+/// kernel<<<grid, block, shared_bytes, stream>>>(arguments...), and the error of this very launch: that of an earlier
+/// call, which cudaGetLastError() would give, is not its own.
+template <class... P>
 cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream,
-                   A&&... arguments) {
+                   typename Exactly<P>::type... arguments) {
 #ifdef BERTX_CUDA_EMULATION
-  return cuda_emulation::launch(kernel, grid, block, shared_bytes, stream, static_cast<A&&>(arguments)...);
+  return cuda_emulation::launch(kernel, grid, block, shared_bytes, stream, arguments...);
 #else
-  // clang-format off
-  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(arguments)...);
-  // clang-format on
-  return cudaPeekAtLastError();
+  void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
+  return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream);
 #endif
 }
 

@@ -75,7 +75,9 @@ struct Tiled {
   Number number = Number::f32;
 };
 
-/// x [cols, tokens] -> y [rows, tokens]. Where shared memory does not hold two tiles: an error, nothing is launched.
+/// Whether the device's shared memory holds two tiles and what meets them.
+bool tiled_fits(const Tiled& w);
+/// x [cols, tokens] -> y [rows, tokens]. Where tiled_fits() is false: an error, nothing is launched.
 int spmm_tiled(Stream stream, const Tiled& w, Input x, Output y, std::int64_t tokens, const Epilogue& epilogue);
 /// Takes over new values [nnz] of the CSR, f32; places [entries] as in tiled_layout.h.
 int update_tiled(Stream stream, const Tiled& w, const float* values, const std::int32_t* places, std::int64_t entries);

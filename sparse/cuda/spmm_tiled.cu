@@ -171,14 +171,26 @@ __global__ __launch_bounds__(kMostPanelWarps* kWarp, kTokens == 8 ? 1 : 2) void 
   }
 }
 
+/// Bytes that a block of this device may have; 0 without one.
+std::int64_t most_shared_bytes() {
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) != cudaSuccess) {
+    return 0;
+  }
+  return bytes;
+}
+std::int64_t shared_bytes(const Tiled& w, int lane_tokens) {
+  const bool bf16 = w.number == Number::bf16;
+  return tiled_shared_bytes(w.tile_columns, kWarp * lane_tokens, bf16 ? 2 : 4, w.most_entries, bf16);
+}
+
 template <class X, int kTokens>
 int run(Stream stream, const Tiled& w, Input x, Output y, std::int64_t tokens, const Epilogue& epilogue) {
   const bool vectors = in_vectors(x.data, x.stride, sizeof(X));
-  constexpr int kBlockTokens = kWarp * kTokens;
-  const std::int64_t tiles = divide_up(tokens, kBlockTokens);
-  const std::int64_t shared =
-      tiled_shared_bytes(w.tile_columns, kBlockTokens, sizeof(X), w.most_entries, sizeof(X) == 2);
-  if (tiles > kMostTokenTiles || shared > kSharedBytes || (sizeof(X) == 2 && !vectors)) return cudaErrorInvalidValue;
+  const std::int64_t tiles = divide_up(tokens, kWarp * kTokens), shared = shared_bytes(w, kTokens);
+  const bool bf16 = sizeof(X) == 2;
+  if (tiles > kMostTokenTiles || shared > most_shared_bytes() || (bf16 && !vectors)) return cudaErrorInvalidValue;
   constexpr auto kKernel = &tiled_kernel<X, kTokens>;
   const cudaError_t allowed =
       cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
@@ -203,12 +215,13 @@ __global__ void update_kernel(std::uint32_t* entries, const float* values, const
 
 }  // namespace
 
+bool tiled_fits(const Tiled& w) { return shared_bytes(w, 4) <= most_shared_bytes(); }
+
 int spmm_tiled(Stream stream, const Tiled& w, Input x, Output y, std::int64_t tokens, const Epilogue& epilogue) {
   if (w.rows == 0 || tokens == 0) return cudaSuccess;
   if (w.number == Number::f32) return run<float, 4>(stream, w, x, y, tokens, epilogue);
   // Wide strips read whole vectors; narrow ones where half of a wide one would hold no token.
-  const bool wide = divide_up(tokens, 256) * 256 - tokens < 128 &&
-                    tiled_shared_bytes(w.tile_columns, 256, 2, w.most_entries, true) <= kSharedBytes;
+  const bool wide = divide_up(tokens, 256) * 256 - tokens < 128 && shared_bytes(w, 8) <= most_shared_bytes();
   return wide ? run<Bf16, 8>(stream, w, x, y, tokens, epilogue) : run<Bf16, 4>(stream, w, x, y, tokens, epilogue);
 }
 

@@ -28,8 +28,6 @@ constexpr std::int64_t kMostStrideBytes = 0x7FFFFFFF;
 /// Rows of a warp, whose sums stay in registers through all tiles.
 constexpr int kWarpRows = 8;
 constexpr int kMostPanelWarps = 16;
-/// Shared memory that a block of the smallest device that we build for (sm_80) may have.
-constexpr std::int64_t kSharedBytes = 163 << 10;
 
 /// Entries of a segment begin at a multiple of 16 bytes.
 BERTX_HOST_DEVICE constexpr int entry_bytes(bool bf16) { return bf16 ? 4 : 8; }

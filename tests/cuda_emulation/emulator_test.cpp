@@ -183,6 +183,35 @@ TEST(Emulator, TensorCoresMultiplyAsDocumented) {
   EXPECT_EQ(e.values(), expected);
 }
 
+/// d [16, 8] = a [16, 8] b [8, 8] in TF32.
+__global__ void tf32_kernel(const float* a, const float* b, float* d) {
+  const int g = static_cast<int>(threadIdx.x) / 4, q = static_cast<int>(threadIdx.x) % 4;
+  const std::uint32_t left[4] = {to_tf32(a[g * 8 + q]), to_tf32(a[(g + 8) * 8 + q]), to_tf32(a[g * 8 + q + 4]),
+                                 to_tf32(a[(g + 8) * 8 + q + 4])};
+  const std::uint32_t right[2] = {to_tf32(b[q * 8 + g]), to_tf32(b[(q + 4) * 8 + g])};
+  float sums[4] = {};
+  mma_tf32(sums, left, right);
+  for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * q + i % 2] = sums[i];
+}
+TEST(Emulator, Tf32KeepsTenBits) {
+  const Emulation emulation({});
+  std::mt19937 random(2);
+  std::vector<float> a(128), b(64), expected(128);
+  for (auto* values : {&a, &b}) {
+    for (float& v : *values) v = static_cast<float>(int(random() % 2049) - 1024) / 64;
+  }
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < 8; ++j) {
+      for (int n = 0; n < 8; ++n)
+        expected[std::size_t(i * 8 + j)] += a[std::size_t(i * 8 + n)] * b[std::size_t(n * 8 + j)];
+    }
+  }
+  for (float& v : a) v *= 1 + 0x1p-14f;  // what TF32 does not keep
+  OnDevice<float> left(a), right(b), d(128);
+  ASSERT_EQ(launch(tf32_kernel, 1, 32, 0, nullptr, left.data(), right.data(), d.data()), cudaSuccess);
+  EXPECT_EQ(d.values(), expected);
+}
+
 // ---- what a device does not forgive -----------------------------------------------------------------------------
 
 __global__ void early_exit(int) {

@@ -106,6 +106,7 @@ TEST(CudaSpmm, AFormThatCannotIsAnError) {
   EXPECT_NE(with(Form::rows_256), 0);
   EXPECT_EQ(with(Form::rows_128), 0);
   const OnDeviceTiled wide(w, {400, 5, Number::f32});  // 400 columns of 128 tokens, twice
+  EXPECT_FALSE(tiled_fits(wide.tiled));
   EXPECT_NE(spmm_tiled(nullptr, wide.tiled, {x.data(), 300}, {y.data(), 300}, 300, {}), 0);
 }
 

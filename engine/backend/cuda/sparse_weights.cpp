@@ -5,7 +5,6 @@
 #include "backend/cuda/rounded.h"
 #include "backend/tuning_wanted.h"
 #include "bertx/error.h"
-#include "cuda/tiling.h"
 
 namespace bertx::cuda {
 namespace {
@@ -86,13 +85,6 @@ class TiledWeight final : public Weight {
 };
 
 constexpr int kTileColumns[] = {64, 128};
-constexpr int kBlockTokens = 128;  // what a tile must hold of each column at least
-
-bool fits(const ours::Tiled& w) {
-  const bool bf16 = w.number == Number::bf16;
-  return ours::tiled_shared_bytes(w.tile_columns, kBlockTokens, bf16 ? 2 : 4, w.most_entries, bf16) <=
-         ours::kSharedBytes;
-}
 
 }  // namespace
 
@@ -139,7 +131,7 @@ std::vector<Candidate> sparse_candidates(const std::shared_ptr<const SparseMatri
     options.tile_columns = tile;
     options.number = number;
     auto layout = std::make_shared<const ours::TiledLayout>(ours::tiled_layout(matrix->on_host(), options));
-    if (!fits(layout->shape)) continue;
+    if (!ours::tiled_fits(layout->shape)) continue;
     out.push_back({text("csr, tiles of ", tile),
                    [matrix, layout] { return std::make_unique<TiledWeight>(matrix->device, *layout); }});
   }

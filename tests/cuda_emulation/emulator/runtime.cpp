@@ -1,6 +1,5 @@
 // Devices, errors, launches, streams, events and graphs.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 
@@ -12,18 +11,12 @@ namespace cuda_emulation {
 namespace {
 // What an H100 gives a block: without asking, and at most.
 constexpr std::size_t kSharedBytes = 48 << 10, kMostSharedBytes = 227 << 10;
-
-bool guard_wanted() {
-  const char* const value = std::getenv("BERTX_CUDA_GUARDED");
-  return value != nullptr && std::strcmp(value, "1") == 0;
-}
 }  // namespace
 
 Runtime& Runtime::get() {
   static Runtime instance;
   return instance;
 }
-Runtime::Runtime() { arena.guard(guard_wanted()); }
 
 cudaError_t Runtime::report(cudaError_t error) {
   if (error != cudaSuccess) last = error;
@@ -101,7 +94,7 @@ void configure(const Settings& settings) {
   runtime.finish();
   runtime.settings = settings;
   runtime.drawn = 0;
-  runtime.arena.guard(settings.guarded || guard_wanted());
+  runtime.arena.guard(settings.guarded);
   runtime.last = runtime.sticky = cudaSuccess;
 }
 

@@ -44,7 +44,6 @@ struct Runtime {
   std::string words;                         // of the sticky error
   CUstream_st null_stream;
 
-  Runtime();
   static Runtime& get();
 
   CUstream_st& stream(cudaStream_t s) { return s == nullptr ? null_stream : *s; }
