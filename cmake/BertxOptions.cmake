@@ -9,12 +9,18 @@ find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(nlohmann_json 3.9 REQUIRED)
 
 add_library(bertx_options INTERFACE)
-target_compile_options(bertx_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-unknown-pragmas)
+# For C++ alone: nvcc has flags of its own (BertxCuda.cmake).
+function(bertx_warnings)
+  foreach(flag ${ARGN})
+    target_compile_options(bertx_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${flag}>)
+  endforeach()
+endfunction()
+bertx_warnings(-Wall -Wextra -Wpedantic -Wshadow -Wno-unknown-pragmas)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(bertx_options INTERFACE -Wno-restrict)  # false alarms in std::string of GCC 12
+  bertx_warnings(-Wno-restrict)  # false alarms in std::string of GCC 12
 endif()
 if(BERTX_WERROR)
-  target_compile_options(bertx_options INTERFACE -Werror)
+  bertx_warnings(-Werror)
 endif()
 
 # bertx_isa_kernels(<target> <source> [<isa>...]): compiles one body per instruction set, with BERTX_ISA_NAMESPACE =

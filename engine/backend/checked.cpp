@@ -23,6 +23,7 @@ class CheckedBackend final : public Backend {
   std::string_view name() const override { return fast_->name(); }
   DType real() const override { return fast_->real(); }
   DType products() const override { return fast_->products(); }
+  DType attention_products() const override { return fast_->attention_products(); }
   std::string description() const override { return text(fast_->description(), "; checked by ", oracle_->name()); }
 
   Buffer allocate(std::size_t bytes) override { return fast_->allocate(bytes); }
@@ -49,7 +50,7 @@ class CheckedBackend final : public Backend {
     const double norm_b = tb == Trans::no ? column_norm(m(b)) : row_norm(m(b));
     oracle_->gemm(ta, tb, m(a), m(b), m(c), write);
     fast_->gemm(ta, tb, a, b, c, write);
-    m.compare_product("C", c, ta == Trans::no ? a.cols : a.rows, norm_a * norm_b + before);
+    m.compare_product("C", c, ta == Trans::no ? a.cols : a.rows, norm_a * norm_b + before, fast_->products());
   }
   void spmm(const CsrPattern& w, Tensor values, Tensor x, Tensor y) override {
     Call m = call("spmm");
@@ -102,7 +103,7 @@ class CheckedBackend final : public Backend {
     }
     apply_epilogue(*oracle_, {m(epilogue.bias), epilogue.activation, m(epilogue.residual)}, m(y));
     fast_->apply(*weight.prepared, x, y, epilogue);
-    m.compare_product("Y", y, x.rows, magnitude);
+    m.compare_product("Y", y, x.rows, magnitude, fast_->products());
   }
 
   void bias_activation(Tensor x, Tensor bias, Activation activation, Tensor y) override {
@@ -179,8 +180,10 @@ class CheckedBackend final : public Backend {
     const double score = largest_score(shape, m(q), m(k)), largest = max_abs(m(v)) * dropout_scale(dropout);
     oracle_->attention(shape, m(q), m(k), m(v), m(starts), dropout, m(context), m(log_sum_exp));
     fast_->attention(shape, q, k, v, starts, dropout, context, log_sum_exp);
-    m.compare("log_sum_exp", log_sum_exp, shape.head_dim, score + std::log(1.0 + static_cast<double>(q.cols)));
-    m.compare("context", context, q.cols, largest * (1 + score));
+    const DType inputs = fast_->attention_products();
+    m.compare_product("log_sum_exp", log_sum_exp, shape.head_dim, score + std::log(1.0 + static_cast<double>(q.cols)),
+                      inputs);
+    m.compare_product("context", context, q.cols, largest * (1 + score), inputs);
   }
   // A score that is off by d changes a probability by the factor exp(d): hence 1 + score everywhere.
   void attention_grad(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
@@ -201,9 +204,10 @@ class CheckedBackend final : public Backend {
     oracle_->attention_grad(shape, m(q), m(k), m(v), m(starts), dropout, m(context), m(log_sum_exp), m(dcontext), m(dq),
                             m(dk), m(dv));
     fast_->attention_grad(shape, q, k, v, starts, dropout, context, log_sum_exp, dcontext, dq, dk, dv);
-    m.compare("dq", dq, dim, magnitude_q);
-    m.compare("dk", dk, dim, magnitude_k);
-    m.compare("dv", dv, dim, magnitude_v);
+    const DType inputs = fast_->attention_products();
+    m.compare_product("dq", dq, dim, magnitude_q, inputs);
+    m.compare_product("dk", dk, dim, magnitude_k, inputs);
+    m.compare_product("dv", dv, dim, magnitude_v, inputs);
   }
   void segment_dot(Tensor a, Tensor b, Tensor starts, Tensor out) override {
     Call m = call("segment_dot");

@@ -6,11 +6,12 @@
 namespace bertx {
 
 std::unique_ptr<Backend> make_backend(std::string_view name, BackendOptions options) {
+  if (name == "cuda") return make_cuda_backend(options);
+  if (options.tf32) fail(ErrorKind::usage, "backend \"", name, "\": TF32 products are the cuda backend's only");
   if (name == "cpu") return make_cpu_backend(options);
-  if (options.products != DType::f32 && (name == "cuda" || name == "reference")) {
-    fail(ErrorKind::usage, "backend \"", name, "\": bf16 products are the cpu backend's only");
+  if (options.products != DType::f32 && name == "reference") {
+    fail(ErrorKind::usage, "backend \"reference\": bf16 products are the cpu and cuda backends' only");
   }
-  if (name == "cuda") return make_cuda_backend();
   if (name == "reference") return make_reference_backend();
   fail(ErrorKind::usage, "unknown backend \"", name, "\"; expected one of: cpu, cuda, reference");
 }

@@ -11,10 +11,10 @@ double to_bf16(double x) { return bf16_to_float(float_to_bf16(static_cast<float>
 class Bf16 : public SubjectTest {
  protected:
   void SetUp() override {
-    if (GetParam().backend != "cpu") GTEST_SKIP() << "the cpu backend's only";
+    if (GetParam().backend == "reference") GTEST_SKIP() << "the reference backend rounds nothing";
     SubjectTest::SetUp();
   }
-  std::unique_ptr<Backend> make_bf16() const { return make_backend("cpu", {DType::bf16}); }
+  std::unique_ptr<Backend> make_bf16() const { return make_subject(GetParam().backend, {DType::bf16}); }
 };
 
 TEST_P(Bf16, EveryOperationAgreesWithTheReference) {
@@ -65,7 +65,8 @@ TEST_P(Bf16, RoundsToNearestTiesToEvenAndKeepsWhatIsNoNumber) {
       backend->gemm(Trans::no, Trans::no, one.tensor, x.tensor, y.tensor, Write::overwrite);
       const std::vector<double> got = values_of(*backend, y.tensor);
       for (std::size_t i = 0; i < some.size(); ++i) {
-        const double want = std::abs(some[i]) < 0x1p-126 ? 0 : to_bf16(some[i]);
+        // Numbers below the smallest normal one may be flushed to 0.
+        const double rounded = to_bf16(some[i]), want = std::abs(some[i]) < 0x1p-126 && got[i] == 0 ? 0 : rounded;
         EXPECT_TRUE(got[i] == want || (std::isnan(got[i]) && std::isnan(want))) << some[i] << " gives " << got[i];
       }
       if (columns == 16) first += 16;
@@ -129,7 +130,7 @@ TEST_P(Bf16, PreparedSparseWeightsTakeBf16NumbersExactly) {
     const Storage values = rounded_matrix(*backend, s, 1, w.nnz, round),
                   x = rounded_matrix(*backend, s, w.cols, s.size(), round);
     const auto weight = backend->prepare_csr(w, values.tensor);
-    EXPECT_EQ(weight->kernel(), "csr-packed-bf16");
+    EXPECT_TRUE(weight->kernel().ends_with("-bf16")) << weight->kernel();
     const Tensor y = s.output(w.rows, x.tensor.cols), f32 = s.output(w.rows, x.tensor.cols);
     backend->apply(*weight, x.tensor, y, {});
     backend->spmm(w, values.tensor, x.tensor, f32);  // unprepared, as in training: not rounded
@@ -145,7 +146,7 @@ TEST_P(Bf16, PreparedSparseWeightsTakeBf16NumbersExactly) {
 }
 
 TEST(Bf16Options, OtherBackendsAndOtherTypesAreRefused) {
-  for (const char* name : {"reference", "cuda"}) EXPECT_THROW(make_backend(name, {DType::bf16}), Error) << name;
+  EXPECT_THROW(make_backend("reference", {DType::bf16}), Error);
   EXPECT_THROW(make_cpu_backend({DType::f16}), Error);
   EXPECT_EQ(make_cpu_backend()->products(), DType::f32);
   EXPECT_NE(make_cpu_backend({DType::bf16})->description().find("bf16"), std::string::npos);

@@ -4,6 +4,7 @@
 #include <list>
 
 #include "bertx/sparse/isa.h"
+#include "cuda.h"
 #include "support.h"
 
 namespace bertx::test {
@@ -19,14 +20,25 @@ inline void PrintTo(const Subject& subject, std::ostream* out) {
 }
 /// A further backend joins the whole suite by a line here.
 inline std::vector<Subject> subjects() {
-  return {{"reference", sparse::Isa::portable},
-          {"cpu", sparse::Isa::portable},
-          {"cpu", sparse::Isa::avx2},
-          {"cpu", sparse::Isa::avx512}};
+  std::vector<Subject> all{{"reference", sparse::Isa::portable}};
+#if BERTX_HAVE_ONEDNN
+  for (const sparse::Isa isa : {sparse::Isa::portable, sparse::Isa::avx2, sparse::Isa::avx512}) {
+    all.push_back({"cpu", isa});
+  }
+#endif
+#if BERTX_EMULATED_CUDA || BERTX_CUDA
+  all.push_back({kCudaSubject, sparse::Isa::portable});
+#endif
+  return all;
 }
 inline std::string subject_name(const testing::TestParamInfo<Subject>& info) {
+  if (info.param.backend == "cuda-emulated") return "cuda_emulated";
   if (info.param.backend != "cpu") return info.param.backend;
   return info.param.backend + "_" + std::string(sparse::isa_name(info.param.isa));
+}
+/// That of a subject.
+inline std::unique_ptr<Backend> make_subject(const std::string& name, BackendOptions options = {}) {
+  return name == kCudaSubject ? make_cuda(options) : make_backend(name, options);
 }
 
 class SubjectTest : public testing::TestWithParam<Subject> {
@@ -36,10 +48,12 @@ class SubjectTest : public testing::TestWithParam<Subject> {
       GTEST_SKIP() << "this processor lacks " << sparse::isa_name(GetParam().isa);
     }
     sparse::force_isa(GetParam().isa);
+    if (GetParam().backend != kCudaSubject) return;
+    if (const std::string why = why_no_cuda(); !why.empty()) GTEST_SKIP() << why;
   }
   void TearDown() override { sparse::force_isa(sparse::detected_isa()); }
 
-  std::unique_ptr<Backend> make() const { return make_backend(GetParam().backend); }
+  std::unique_ptr<Backend> make() const { return make_subject(GetParam().backend); }
   /// Every call is compared with the reference backend.
   std::unique_ptr<Backend> make_checked() const { return make_checked_backend(make(), make_reference_backend()); }
 };

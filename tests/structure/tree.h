@@ -28,7 +28,8 @@ inline std::vector<fs::path> sources_of(const fs::path& directory) {
   if (!fs::exists(directory)) return out;
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     const std::string extension = entry.path().extension();
-    if (extension == ".h" || extension == ".cpp" || extension == ".cu") out.push_back(entry.path());
+    if (extension == ".h" || extension == ".cpp" || extension == ".cu" || extension == ".cuh")
+      out.push_back(entry.path());
   }
   std::ranges::sort(out);
   return out;

@@ -45,9 +45,9 @@ TEST_F(ToolsTest, WhatMakesNoSenseEndsWithTwo) {
   EXPECT_EQ(bertx({"bench"}).code, 2);
   EXPECT_EQ(bertx({"bench", model, "--preset", "minilm-l6"}).code, 2);
   const Outcome device = bertx({"inspect", model, "--device", "cuda"});
-  if (device.code != 0) {  // a build with cuda has it
+  if (device.code != 0) {  // a build with cuda has it where there is a GPU
     EXPECT_EQ(device.code, 2);
-    EXPECT_HAS(device.err, "BERTX_BACKEND=cuda");
+    EXPECT_TRUE(contains(device.err, "BERTX_BACKEND=cuda") || contains(device.err, "no GPU can be used")) << device.err;
   }
 }
 

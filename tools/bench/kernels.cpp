@@ -87,14 +87,17 @@ std::vector<KernelRow> time_kernels(Backend& backend, const std::vector<KernelMa
   const auto threads = static_cast<int>(runs.threads);
   const std::string dtype = dtype_name(backend.real());
   // Other processes slow the loop of the peak, too: it is measured again beside every matrix, and the best counts.
-  double peak = measured_peak(dtype, threads);
+  const auto peak_now = [&] {
+    return backend.host_memory() ? measured_peak(dtype, threads) : 0.0;
+  };  // of the processor
+  double peak = peak_now();
   std::vector<KernelRow> rows;
   for (const std::int64_t t : tokens) {
     std::vector<std::vector<KernelRow>> of_matrix;
     for (const KernelMatrix& matrix : matrices) {
       log(LogLevel::debug, matrix.name, ", ", matrix.sparsity, " zeros, ", t, " tokens, ", threads, " threads");
       of_matrix.push_back(time_products(backend, matrix, t, runs));
-      peak = std::max(peak, measured_peak(dtype, threads));
+      peak = std::max(peak, peak_now());
     }
     for (std::size_t m = 0; m < matrices.size(); ++m) {
       for (std::size_t p = 0; p < of_matrix[m].size(); ++p) {

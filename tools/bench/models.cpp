@@ -48,14 +48,18 @@ std::shared_ptr<Parameter> dense_copy(Backend& backend, const LinearWeight& weig
 }
 
 std::shared_ptr<Parameter> pruned_copy(Backend& backend, const LinearWeight& weight, double sparsity) {
-  if (!backend.host_memory()) fail(ErrorKind::usage, "--sparsity: expected a backend in host memory: cpu or reference");
   auto copy = dense_copy(backend, weight);
-  const auto count = static_cast<std::int64_t>(std::llround(sparsity * static_cast<double>(copy->tensor().size())));
-  if (count <= 0 || count >= copy->tensor().size()) return copy;
-  if (backend.real() == DType::f64)
-    drop_smallest<double>(copy->tensor(), count);
+  const Tensor own = copy->tensor();
+  const auto count = static_cast<std::int64_t>(std::llround(sparsity * static_cast<double>(own.size())));
+  if (count <= 0 || count >= own.size()) return copy;
+  std::vector<float> host(backend.host_memory() ? 0 : static_cast<std::size_t>(own.size()));
+  const Tensor w = backend.host_memory() ? own : view(host.data(), own.rows, own.cols, DType::f32);
+  if (!backend.host_memory()) backend.download(own, w);
+  if (w.dtype == DType::f64)
+    drop_smallest<double>(w, count);
   else
-    drop_smallest<float>(copy->tensor(), count);
+    drop_smallest<float>(w, count);
+  if (!backend.host_memory()) backend.upload(w, own);
   return copy;
 }
 

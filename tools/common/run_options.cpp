@@ -22,8 +22,9 @@ void add_run_flags(Flags& flags, RunOptions& options) {
 }
 
 void add_dtype_flag(Flags& flags, RunOptions& options) {
-  flags.choice("dtype", &options.dtype, {"f32", "bf16"},
-               "of the inputs of dense products; bf16: half the weights to read, twice the rate where the CPU has it");
+  flags.choice("dtype", &options.dtype, {"f32", "bf16", "tf32"},
+               "of the inputs of dense products; bf16: half the weights to read, twice the rate where the CPU has it; "
+               "tf32: f32 by a GPU's tensor cores, with 10 bits behind the point");
 }
 
 void apply_run_options(const RunOptions& options) {
@@ -33,7 +34,8 @@ void apply_run_options(const RunOptions& options) {
 
 std::unique_ptr<Backend> start_backend(const RunOptions& options) {
   apply_run_options(options);
-  auto backend = make_backend(options.device, {options.dtype == "bf16" ? DType::bf16 : DType::f32});
+  auto backend =
+      make_backend(options.device, {options.dtype == "bf16" ? DType::bf16 : DType::f32, options.dtype == "tf32"});
   log(LogLevel::debug, "backend: ", backend->description(), "; threads: ", omp_get_max_threads());
   return backend;
 }

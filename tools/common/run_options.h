@@ -18,7 +18,7 @@ struct RunOptions {
 };
 
 void add_run_flags(Flags& flags, RunOptions& options);
-/// --dtype f32|bf16, of the commands that only run a model.
+/// --dtype f32|bf16|tf32, of the commands that only run a model.
 void add_dtype_flag(Flags& flags, RunOptions& options);
 /// Sets the log level and the number of threads.
 void apply_run_options(const RunOptions& options);

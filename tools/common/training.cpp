@@ -43,7 +43,8 @@ void add_schedule_flags(Flags& flags, TrainFlags& train) {
       .toggle("freeze_embeddings", &o.freeze_embeddings, "embeddings are not trained")
       .toggle("gradient_checkpointing", &o.gradient_checkpointing,
               "keep only the inputs of layers: less memory, about a third more time, the same result")
-      .toggle("bf16", &train.bf16, "products of bf16 numbers; parameters, gradients and optimizer stay float32");
+      .toggle("bf16", &train.bf16, "products of bf16 numbers; parameters, gradients and optimizer stay float32")
+      .toggle("tf32", &train.tf32, "products of TF32 numbers, by a GPU's tensor cores");
 }
 
 void add_progress_flags(Flags& flags, TrainFlags& train) {
@@ -90,7 +91,9 @@ void finish_training_flags(const Flags& flags, TrainFlags& train) {
   require(train.model, "model_name_or_path", "a Hugging Face directory, or the name of a cached Hub model");
   require(train.output_dir, "output_dir", "a directory for the new model");
   if (!train.do_train) fail(ErrorKind::usage, "--do_train: found false; `bertx eval` measures without training");
+  if (train.bf16 && train.tf32) fail(ErrorKind::usage, "--tf32: found beside --bf16; expected one of them");
   if (train.bf16) train.run.dtype = "bf16";
+  if (train.tf32) train.run.dtype = "tf32";
   if (o.max_steps == 0) fail(ErrorKind::usage, "--max_steps: found 0; expected at least 1, or -1 for whole epochs");
   o.output_dir = train.output_dir;
   o.seed = static_cast<std::uint64_t>(train.run.seed);

@@ -23,7 +23,7 @@ struct TrainFlags {
   TeacherFlags teacher;
   std::string model, output_dir, lr_scheduler_type = "linear", eval_strategy = "no", save_strategy = "epoch";
   std::string resume_from_checkpoint, greater_is_better, report_to = "none";
-  bool do_train = true, do_eval = true, do_predict = false, bf16 = false, dry_run = false, json = false;
+  bool do_train = true, do_eval = true, do_predict = false, bf16 = false, tf32 = false, dry_run = false, json = false;
   bool max_seq_length_given = false;
 };
 

@@ -4,7 +4,7 @@
 
 namespace bertx {
 
-std::unique_ptr<Backend> make_cuda_backend() {
+std::unique_ptr<Backend> make_cuda_backend(BackendOptions) {
   fail(ErrorKind::usage,
        "this bertx was built without CUDA; configure with -DBERTX_BACKEND=cuda to have the backend \"cuda\"");
 }

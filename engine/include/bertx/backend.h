@@ -83,11 +83,14 @@ struct AdamWItem {
 };
 
 struct BackendOptions {
-  /// f32, or bf16: the inputs of dense products, in inference and training, and of products with prepared weights are
-  /// rounded to bf16 and their sums kept in f32, while activations, parameters and optimizer stay f32 (what others call
-  /// autocast with fp32 master weights).
-  /// A processor without bf16 instructions gives the same numbers, at no gain in speed.
+  /// f32, or bf16: the inputs of dense products, in inference and training, and of products with prepared weights (on
+  /// the cuda backend also of attention's) are rounded to bf16 and their sums kept in f32, while activations,
+  /// parameters and optimizer stay f32 (what others call autocast with fp32 master weights). A processor without bf16
+  /// instructions gives the same numbers, at no gain in speed.
   DType products = DType::f32;
+  /// Of the cuda backend alone: f32 products round their inputs to TF32, which has 10 bits behind the point, so that
+  /// tensor cores compute them. What tolerances say of f32 does not hold then.
+  bool tf32 = false;
 };
 
 /// How long a kernel took for so many tokens when a weight was prepared.
@@ -115,6 +118,8 @@ class Backend {
   virtual DType real() const = 0;             ///< type of activations and parameters
   /// What the inputs of dense products are rounded to: real() or less.
   virtual DType products() const { return real(); }
+  /// The same of the products within attention, which the cpu backend leaves in f32.
+  virtual DType attention_products() const { return real(); }
   virtual std::string description() const = 0;  ///< versions and device, one line, for --version and reports
 
   // ---- memory -------------------------------------------------------------------------------------------------
@@ -254,10 +259,10 @@ inline std::uint32_t dropout_threshold(float p) {
 
 /// "reference": naive, double, the oracle of all tests.
 std::unique_ptr<Backend> make_reference_backend();
-/// "cpu": oneDNN, OpenMP and sparse/.
+/// "cpu": oneDNN, OpenMP and sparse/; throws Error(usage) where a build for CUDA was made without oneDNN.
 std::unique_ptr<Backend> make_cpu_backend(BackendOptions options = {});
-/// "cuda"; throws Error(usage) that says how to build it where this build lacks it.
-std::unique_ptr<Backend> make_cuda_backend();
+/// "cuda"; throws Error(usage) that says how to build it where this build lacks it, and why where no GPU can be used.
+std::unique_ptr<Backend> make_cuda_backend(BackendOptions options = {});
 /// Runs both, compares every result, returns those of `fast`; throws Error(numeric) that names the operation.
 std::unique_ptr<Backend> make_checked_backend(std::unique_ptr<Backend> fast, std::unique_ptr<Backend> oracle);
 /// By name: cpu | cuda | reference. Throws Error(usage) that lists the names, or says which backends know an option.

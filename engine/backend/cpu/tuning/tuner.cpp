@@ -6,14 +6,11 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 #include <limits>
 #include <random>
 
 #include "bertx/arena.h"
 #include "bertx/error.h"
-#include "bertx/files.h"
 #include "bertx/sparse/parallel.h"
 
 namespace bertx::cpu {
@@ -200,13 +197,6 @@ std::vector<std::size_t> choose_forms(const Timings& timings, const std::vector<
     if (ms[c][best] < kWorthMemory * ms[c][chosen[c]]) chosen[c] = best;
   }
   return chosen;
-}
-
-bool tuning_wanted() {
-  const char* const value = std::getenv("BERTX_TUNE");
-  if (value == nullptr || std::strcmp(value, "") == 0 || std::strcmp(value, "on") == 0) return true;
-  if (std::strcmp(value, "off") == 0) return false;
-  fail(ErrorKind::usage, "environment variable BERTX_TUNE: found ", quote(value), ", expected on or off");
 }
 
 }  // namespace bertx::cpu

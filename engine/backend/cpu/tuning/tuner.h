@@ -8,6 +8,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/tuning/tuning_file.h"
+#include "backend/tuning_wanted.h"
 
 namespace bertx::cpu {
 
@@ -36,8 +37,5 @@ inline constexpr std::int64_t kTunedTokens[] = {1, 4, 8, 16, 32, 64, 128};
 /// For each of kTunedTokens the place in `names` of the form that serves it: the one form that is best over all, then
 /// whatever is worth its memory. Expects times of all names for all tokens.
 std::vector<std::size_t> choose_forms(const Timings& timings, const std::vector<std::string>& names);
-
-/// BERTX_TUNE: on (the default) or off. Throws Error(usage) for anything else.
-bool tuning_wanted();
 
 }  // namespace bertx::cpu

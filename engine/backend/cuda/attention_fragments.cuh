@@ -1,0 +1,140 @@
+// Tiles of attention in bf16 and the registers in which a warp multiplies them.
+//
+// A warp has 16 tokens of the block's tile (the rows of its products) and goes through tiles of 64 others. All operands
+// lie in shared memory as [features, tokens]: what a product sums over features is read transposed, what it sums over
+// tokens as it lies. Scores come out of one product as the registers that the next one takes in.
+#pragma once
+
+#include "backend/cuda/attention_tiles.cuh"
+
+namespace bertx::cuda {
+
+using Bits = std::uint16_t;
+
+constexpr int kWarps = kTile / 16, kMmaThreads = kWarps * kWarp;
+constexpr int kBf16Pitch = kTile + 8;  // rows of 144 bytes: eight of them meet all banks
+constexpr int kBf16Tile = kTile * kBf16Pitch;
+constexpr int kSteps = kTile / 16;  // of 16 features or tokens that are summed over
+constexpr int kBlocks = kTile / 8;  // of 8 columns of a result
+
+using Left = std::uint32_t[kSteps][4];  // 16 x 64, the rows of a warp
+using Result = float[kBlocks][4];       // 16 x 64: element [block][e] lies in row_of(e), column 8 block + column_of(e)
+
+__device__ inline int lane_of() { return static_cast<int>(threadIdx.x) % kWarp; }
+__device__ inline int row_of(int element) { return lane_of() / 4 + element / 2 * 8; }
+__device__ inline int column_of(int element) { return lane_of() % 4 * 2 + element % 2; }
+
+/// tile [kTile, kTile] = rows [row, row_end), columns [column, column_end) of x in bf16; 0 outside of them
+__device__ inline void load_bf16(Bits* tile, ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+                                 std::int64_t column_end) {
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile / 2; i += kMmaThreads) {
+    const int down = i / (kTile / 2), across = i % (kTile / 2) * 2;
+    const std::int64_t r = row + down, c = column + across;
+    const float* const from = x.data + r * x.stride + c;
+    const float low = r < row_end && c < column_end ? from[0] : 0.0f;
+    const float high = r < row_end && c + 1 < column_end ? from[1] : 0.0f;
+    *reinterpret_cast<std::uint32_t*>(tile + down * kBf16Pitch + across) = two_bf16(low, high);
+  }
+}
+
+/// The warp's 16 tokens of a tile [features, tokens], as the left side of a sum over features.
+__device__ inline void take_left(const Bits* tile, int steps, Left& out) {
+  const int matrix = lane_of() / 8, row = lane_of() % 8, token = static_cast<int>(threadIdx.x) / kWarp * 16;
+  for (int s = 0; s < kSteps; ++s) {
+    if (s >= steps) break;
+    sparse::cuda::load_matrices<true>(out[s],
+                                      tile + (s * 16 + matrix / 2 * 8 + row) * kBf16Pitch + token + matrix % 2 * 8);
+  }
+}
+
+/// out [16, 64 tokens] += left [16, features] tile [features, tokens]
+__device__ inline void add_over_features(const Left& left, const Bits* tile, int steps, Result& out) {
+  const int matrix = lane_of() / 8, row = lane_of() % 8;
+  for (int s = 0; s < kSteps; ++s) {
+    if (s >= steps) break;
+    for (int block = 0; block < kBlocks; block += 2) {
+      std::uint32_t right[4];
+      sparse::cuda::load_matrices<true>(
+          right, tile + (s * 16 + matrix % 2 * 8 + row) * kBf16Pitch + block * 8 + matrix / 2 * 8);
+      sparse::cuda::mma_bf16(out[block], left[s], {right[0], right[1]});
+      sparse::cuda::mma_bf16(out[block + 1], left[s], {right[2], right[3]});
+    }
+  }
+}
+
+/// out [16, features] += weights [16, 64 tokens] tileᵀ, the tile being [features, tokens]
+__device__ inline void add_over_tokens(const Result& weights, const Bits* tile, int feature_blocks, Result& out) {
+  const int matrix = lane_of() / 8, row = lane_of() % 8;
+  for (int s = 0; s < kSteps; ++s) {
+    const float(&low)[4] = weights[2 * s];
+    const float(&high)[4] = weights[2 * s + 1];
+    const std::uint32_t left[4] = {two_bf16(low[0], low[1]), two_bf16(low[2], low[3]), two_bf16(high[0], high[1]),
+                                   two_bf16(high[2], high[3])};
+    for (int block = 0; block < kBlocks; block += 2) {
+      if (block >= feature_blocks) break;
+      std::uint32_t right[4];
+      sparse::cuda::load_matrices<false>(
+          right, tile + (block * 8 + matrix / 2 * 8 + row) * kBf16Pitch + s * 16 + matrix % 2 * 8);
+      sparse::cuda::mma_bf16(out[block], left, {right[0], right[1]});
+      sparse::cuda::mma_bf16(out[block + 1], left, {right[2], right[3]});
+    }
+  }
+}
+
+constexpr int kOutPitch = kTile + 1;
+/// to [features, tokens] = the block's results [tokens, features], turned in `shared` [kTile, kOutPitch]; a barrier
+/// stands before and none behind.
+__device__ inline void store_turned(float* shared, const Result& part, Matrix to, std::int64_t row,
+                                    std::int64_t row_end, std::int64_t column, std::int64_t column_end) {
+  __syncthreads();
+  const int token = static_cast<int>(threadIdx.x) / kWarp * 16;
+  for (int block = 0; block < kBlocks; ++block) {
+    for (int e = 0; e < 4; ++e) {
+      shared[(block * 8 + column_of(e)) * kOutPitch + token + row_of(e)] = part[block][e];
+    }
+  }
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kMmaThreads) {
+    const std::int64_t r = row + i / kTile, c = column + i % kTile;
+    if (r < row_end && c < column_end) to.data[r * to.stride + c] = shared[i / kTile * kOutPitch + i % kTile];
+  }
+}
+
+/// Over the four lanes that share a row of a result.
+__device__ inline float quad_max(float x) {
+  x = fmaxf(x, __shfl_xor_sync(kWholeWarp, x, 1));
+  return fmaxf(x, __shfl_xor_sync(kWholeWarp, x, 2));
+}
+__device__ inline float quad_sum(float x) {
+  x += __shfl_xor_sync(kWholeWarp, x, 1);
+  return x + __shfl_xor_sync(kWholeWarp, x, 2);
+}
+
+/// What a block works on.
+struct Place {
+  std::int64_t head, row, row_end, begin;  ///< features [row, row_end), tokens from begin
+  Bounds reach;
+  int steps, feature_blocks;
+  float scale;
+};
+__device__ inline Place place_of(const Attention& a) {
+  const std::int64_t head = blockIdx.y, begin = static_cast<std::int64_t>(blockIdx.x) * kTile;
+  const int features = static_cast<int>(a.head_dim);
+  return {head,
+          head * a.head_dim,
+          (head + 1) * a.head_dim,
+          begin,
+          reach_of(a, begin),
+          (features + 15) / 16,
+          (features + 7) / 8,
+          1 / sqrtf(static_cast<float>(a.head_dim))};
+}
+/// The token of a row of this warp.
+__device__ inline std::int64_t own_token(const Place& p, int element) {
+  return p.begin + static_cast<int>(threadIdx.x) / kWarp * 16 + row_of(element);
+}
+__device__ inline Bounds sequence_of(const Attention& a, std::int64_t token) {
+  return token < a.tokens ? bounds_of(a.starts, a.sequences, token) : Bounds{0, 0};
+}
+
+}  // namespace bertx::cuda

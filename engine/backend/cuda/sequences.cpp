@@ -1,0 +1,95 @@
+// What knows of sequences and tokens: attention, embeddings, picked columns.
+#include "backend/cuda/cuda.h"
+
+namespace bertx {
+
+using cuda::const_matrix, cuda::dropout_mask, cuda::matrix, cuda::Scratch, cuda::shape_of;
+
+namespace {
+
+const std::int32_t* indices(Tensor x) { return x.as<std::int32_t>(); }
+
+cuda::Attention attention_of(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout) {
+  return {shape.heads,     shape.head_dim,  q.cols,          starts.cols - 1,      indices(starts),
+          const_matrix(q), const_matrix(k), const_matrix(v), dropout_mask(dropout)};
+}
+
+bool by_tensor_cores(const BackendOptions& options, AttentionShape shape) {
+  return options.products == DType::bf16 && shape.head_dim <= cuda::kMostBf16HeadDim;
+}
+
+/// The places of an index [n] that hold the same number, chained.
+struct Chains {
+  Chains(cuda::Device& device, Tensor index) : next(device, index.cols), repeats(device, index.cols) {
+    cuda::occurrences(device.stream(), indices(index), index.cols, next.get(), repeats.get());
+  }
+  Scratch<std::int32_t> next;
+  Scratch<std::uint8_t> repeats;
+};
+
+}  // namespace
+
+void CudaBackend::attention(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
+                            Tensor context, Tensor log_sum_exp) {
+  auto* const kernel = by_tensor_cores(options_, shape) ? cuda::attention_bf16 : cuda::attention;
+  kernel(device_.stream(), attention_of(shape, q, k, v, starts, dropout), matrix(context), matrix(log_sum_exp));
+}
+
+void CudaBackend::attention_grad(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
+                                 Tensor context, Tensor log_sum_exp, Tensor dcontext, Tensor dq, Tensor dk, Tensor dv) {
+  const cuda::Attention a = attention_of(shape, q, k, v, starts, dropout);
+  const Scratch<float> delta(device_, shape.heads * q.cols);
+  cuda::attention_delta(device_.stream(), a, const_matrix(context), const_matrix(dcontext), delta.get());
+  auto* const kernel = by_tensor_cores(options_, shape) ? cuda::attention_grad_bf16 : cuda::attention_grad;
+  kernel(device_.stream(), a,
+         {const_matrix(log_sum_exp), const_matrix(dcontext), delta.get(), matrix(dq), matrix(dk), matrix(dv)});
+}
+
+void CudaBackend::segment_dot(Tensor a, Tensor b, Tensor starts, Tensor out) {
+  assert(out.rows == 0 || a.rows % out.rows == 0);
+  cuda::segment_dot(device_.stream(), const_matrix(a), const_matrix(b), indices(starts), matrix(out), shape_of(out),
+                    out.rows == 0 ? 0 : a.rows / out.rows);
+}
+
+void CudaBackend::embed(Tensor ids, Tensor types, Tensor starts, Tensor word, Tensor position, Tensor type, Tensor x) {
+  cuda::embed(device_.stream(), {indices(ids), indices(types), indices(starts), x.cols, starts.cols - 1},
+              const_matrix(word), const_matrix(position), const_matrix(type), matrix(x), x.rows);
+}
+
+// dX [F, T] is turned to [T, F] once, so that what is added to a row of a table lies side by side.
+void CudaBackend::embed_grad(Tensor ids, Tensor types, Tensor starts, Tensor dx, Tensor dword, Tensor dposition,
+                             Tensor dtype) {
+  if (dx.size() == 0) return;
+  const cuda::Tokens tokens{indices(ids), indices(types), indices(starts), dx.cols, starts.cols - 1};
+  if (!dword.empty() || !dposition.empty()) {
+    const Scratch<float> rows(device_, dx.size());
+    const cuda::Matrix by_token{rows.get(), dx.rows};
+    cuda::transposed(device_.stream(), const_matrix(dx), shape_of(dx), by_token);
+    if (!dword.empty()) {
+      const Chains chains(device_, ids);
+      cuda::embed_rows_grad(device_.stream(), tokens.ids, chains.next.get(), chains.repeats.get(), tokens.count,
+                            {by_token.data, by_token.stride}, matrix(dword), dx.rows);
+    }
+    if (!dposition.empty()) {
+      cuda::embed_position_grad(device_.stream(), tokens, {by_token.data, by_token.stride}, matrix(dposition),
+                                shape_of(dposition));
+    }
+  }
+  if (!dtype.empty()) {
+    cuda::embed_type_grad(device_.stream(), tokens, const_matrix(dx), matrix(dtype), shape_of(dtype));
+  }
+}
+
+void CudaBackend::gather_columns(Tensor x, Tensor index, Tensor y) {
+  cuda::gather_columns(device_.stream(), const_matrix(x), indices(index), matrix(y), shape_of(y));
+}
+
+void CudaBackend::gather_columns_grad(Tensor dy, Tensor index, Tensor dx) {
+  fill(dx, 0);
+  if (dy.size() == 0) return;
+  const Chains chains(device_, index);
+  cuda::gather_columns_grad(device_.stream(), const_matrix(dy), indices(index), chains.next.get(), chains.repeats.get(),
+                            matrix(dx), shape_of(dy));
+}
+
+}  // namespace bertx

@@ -1,0 +1,34 @@
+// Between tensors and the pointers that sparse/cuda takes.
+#pragma once
+
+#include "backend/cuda/device.h"
+#include "cuda/launch.h"
+#include "cuda/tiled_layout.h"
+
+namespace bertx::cuda {
+
+inline sparse::cuda::Input input(Tensor x) { return {x.data, x.stride}; }
+inline sparse::cuda::Output output(Tensor x) { return {x.as<float>(), x.stride}; }
+
+/// A host array on the device.
+template <class T>
+Buffer array_on_device(Device& device, const std::vector<T>& values) {
+  Buffer out = device.allocate(values.size() * sizeof(T));
+  device.write(values.data(), out.data.get(), values.size() * sizeof(T));
+  return out;
+}
+/// A device array [n] on the host.
+template <class T>
+std::vector<T> array_on_host(Device& device, const void* data, std::int64_t n) {
+  std::vector<T> out(static_cast<std::size_t>(n));
+  device.read(data, out.data(), out.size() * sizeof(T));
+  return out;
+}
+
+/// The rows that row_start [1, rows + 1] describes, those with the most nonzeros first; in device memory.
+inline Buffer order_of(Device& device, std::int64_t rows, Tensor row_start) {
+  const auto starts = array_on_host<std::int32_t>(device, row_start.data, rows + 1);
+  return array_on_device(device, sparse::cuda::longest_first(rows, starts.data()));
+}
+
+}  // namespace bertx::cuda

@@ -1,0 +1,115 @@
+#include "tensor_cores.h"
+
+#include <bit>
+#include <cstring>
+
+namespace cuda_emulation {
+namespace {
+
+float of_bf16(std::uint32_t halves, int i) {
+  return std::bit_cast<float>((i == 0 ? halves << 16 : halves & 0xFFFF0000u));
+}
+float of_tf32(std::uint32_t bits) { return std::bit_cast<float>(bits & 0xFFFFE000u); }
+
+struct Fragments {
+  float* d;
+  const std::uint32_t *a, *b;
+  bool whole = false;  ///< all 32 lanes took part
+};
+
+/// Where the elements of a [16, 16] and b [16, 8] lie in the registers of lane 4g + q.
+struct Bf16Product {
+  static constexpr int k = 16;
+  static void gather(const Fragments& f, int g, int q, float (&a)[16][k], float (&b)[k][8]) {
+    for (int half = 0; half < 2; ++half) {
+      a[g][2 * q + half] = of_bf16(f.a[0], half);
+      a[g + 8][2 * q + half] = of_bf16(f.a[1], half);
+      a[g][2 * q + 8 + half] = of_bf16(f.a[2], half);
+      a[g + 8][2 * q + 8 + half] = of_bf16(f.a[3], half);
+      b[2 * q + half][g] = of_bf16(f.b[0], half);
+      b[2 * q + 8 + half][g] = of_bf16(f.b[1], half);
+    }
+  }
+};
+/// The same of a [16, 8] and b [8, 8].
+struct Tf32Product {
+  static constexpr int k = 8;
+  static void gather(const Fragments& f, int g, int q, float (&a)[16][k], float (&b)[k][8]) {
+    a[g][q] = of_tf32(f.a[0]);
+    a[g + 8][q] = of_tf32(f.a[1]);
+    a[g][q + 4] = of_tf32(f.a[2]);
+    a[g + 8][q + 4] = of_tf32(f.a[3]);
+    b[q][g] = of_tf32(f.b[0]);
+    b[q + 4][g] = of_tf32(f.b[1]);
+  }
+};
+
+template <class Product>
+void multiply_add(void* const (&lanes)[32], unsigned here) {
+  if (here != 0xFFFFFFFFu) return;
+  constexpr int k = Product::k;
+  float a[16][k], b[k][8];
+  for (int lane = 0; lane < 32; ++lane) {
+    Product::gather(*static_cast<const Fragments*>(lanes[lane]), lane / 4, lane % 4, a, b);
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    auto& f = *static_cast<Fragments*>(lanes[lane]);
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+      // The order of the sums inside is the machine's own: in double here.
+      double sum = f.d[i];
+      for (int n = 0; n < k; ++n) sum += static_cast<double>(a[row][n]) * b[n][column];
+      f.d[i] = static_cast<float>(sum);
+    }
+    f.whole = true;
+  }
+}
+
+template <class Product>
+void multiply(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Where where) {
+  Fragments mine{d, a, b};
+  meet_warp(0xFFFFFFFFu, multiply_add<Product>, &mine, where);
+  if (!mine.whole) refuse("multiplies with tensor cores in a warp that is not whole", where);
+}
+
+}  // namespace
+
+void mma_m16n8k16_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Where where) {
+  multiply<Bf16Product>(d, a, b, where);
+}
+
+void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Where where) {
+  multiply<Tf32Product>(d, a, b, where);
+}
+
+void ldmatrix_x4(std::uint32_t (&r)[4], const void* row, bool transposed, Where where) {
+  struct Load {
+    std::uint32_t* r;
+    const void* row;
+    bool transposed, all;
+  } mine{r, row, transposed, false};
+  if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) refuse("loads a matrix row from an unaligned address", where);
+  meet_warp(
+      0xFFFFFFFFu,
+      [](void* const(&lanes)[32], unsigned here) {
+        if (here != 0xFFFFFFFFu) return;
+        std::uint16_t matrix[4][8][8];
+        for (int lane = 0; lane < 32; ++lane) {
+          std::memcpy(matrix[lane / 8][lane % 8], static_cast<const Load*>(lanes[lane])->row, 16);
+        }
+        for (int lane = 0; lane < 32; ++lane) {
+          Load& load = *static_cast<Load*>(lanes[lane]);
+          const int g = lane / 4, q = lane % 4;
+          for (int m = 0; m < 4; ++m) {
+            const std::uint32_t low = load.transposed ? matrix[m][2 * q][g] : matrix[m][g][2 * q];
+            const std::uint32_t high = load.transposed ? matrix[m][2 * q + 1][g] : matrix[m][g][2 * q + 1];
+            load.r[m] = low | high << 16;
+          }
+          load.all = true;
+        }
+      },
+      &mine, where);
+  if (!mine.all) refuse("loads a matrix in a warp that is not whole", where);
+}
+
+}  // namespace cuda_emulation
