@@ -1,5 +1,6 @@
 #include "pruning/masks.h"
 
+#include <cmath>
 #include <deque>
 #include <unordered_map>
 #include <unordered_set>
@@ -175,6 +176,21 @@ void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& reci
   for (const MaskedMatrix& matrix : masked_matrices(model)) {
     matrix.weight->scores()->learning_rate_factor =
         recipe.score_learning_rate.value_or(default_rate) / recipe.learning_rate;
+  }
+}
+
+void start_scores_at_magnitudes(Backend& backend, Model& model, double factor) {
+  for (const MaskedMatrix& matrix : masked_matrices(model)) {
+    const HostFloats w(backend, matrix.weight->parameter()->tensor());
+    const std::int64_t rows = matrix.weight->out(), cols = matrix.weight->in();
+    double squares = 0;
+    for (std::int64_t i = 0; i < rows * cols; ++i)
+      squares += static_cast<double>(w.data()[i]) * static_cast<double>(w.data()[i]);
+    if (squares == 0) continue;
+    const double scale = factor / std::sqrt(squares / static_cast<double>(rows * cols));
+    std::vector<double> scores;
+    for (std::int64_t i = 0; i < rows * cols; ++i) scores.push_back(scale * std::abs(static_cast<double>(w.data()[i])));
+    backend.upload(view(scores.data(), rows, cols, DType::f64), matrix.weight->scores()->tensor());
   }
 }
 

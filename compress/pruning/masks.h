@@ -76,6 +76,8 @@ std::shared_ptr<Parameter> dense_parameter(Backend& backend, const std::string& 
 /// mask_weights with scores, which learn on the trainer's schedule, at the recipe's score_learning_rate or the method's
 /// own.
 void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe, double default_rate = 1e-2);
+/// Scores S = factor · |W| / rms(W), each matrix for itself.
+void start_scores_at_magnitudes(Backend& backend, Model& model, double factor);
 
 /// Share of zeros that the masks make.
 double masked_share(Backend& backend, Model& model);

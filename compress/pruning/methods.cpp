@@ -17,7 +17,7 @@ std::span<const Row> pruning_methods() {
       Row{{"movement", "keeps the weights that move away from zero while fine-tuning (hard, top-k)", "2005.07683",
            family, Training::always, true,
            "sparsity scope distribution pattern schedule_begin schedule_end initial_sparsity mask_interval "
-           "score_learning_rate"},
+           "score_learning_rate score_start"},
           nullptr,
           make_movement},
       Row{{"soft_movement", "the same by a threshold on the scores; the sparsity follows from a penalty", "2005.07683",

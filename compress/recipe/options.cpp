@@ -32,6 +32,10 @@ const std::array table{
     Option{"initial_sparsity", &R::initial_sparsity, "at schedule_begin", 0, 1, false, true},
     Option{"mask_interval", &R::mask_interval, "steps between two rankings", 1, 1 << 20},
     Option{"score_learning_rate", &R::score_learning_rate, "rate of the scores; movement 0.01, l0 0.1", 0, 1e3, true},
+    Option{"score_start", &R::score_start,
+           "scores begin at so many times abs(W) / rms(W) of their matrix; 0: all equal, as in the paper, which wants "
+           "tens of thousands of steps",
+           0, 1e6},
     Option{"regularization", &R::regularization,
            "weight of the penalty on scores; steered towards the sparsity where it is not given", 0, 1e9},
     Option{"threshold", &R::threshold, "final threshold of the scores' sigmoid", 0, 1, true, true},
