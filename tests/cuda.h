@@ -30,12 +30,16 @@ inline std::unique_ptr<Backend> make_cuda(BackendOptions options = {}) {
 
 /// Why there is none; empty where there is one.
 inline std::string why_no_cuda() {
+#if BERTX_EMULATED_CUDA && defined(__SANITIZE_THREAD__)
+  return "the thread sanitizer cannot follow the threads of the emulated device, which are fibers";
+#else
   try {
     make_cuda();
     return {};
   } catch (const Error& error) {
     return error.what();
   }
+#endif
 }
 
 /// Tests with the cuda backend, skipped with the reason where there is none. On the emulated device they end where host

@@ -66,8 +66,10 @@ CASES = [
 
     # ---- 90 % zeros, trained
     _trained("magnitude-90", "zeros", "magnitude, gradual, 3 epochs", "--method", "magnitude", "--sparsity", "0.9", *EPOCHS3, seeds=3),
-    _trained("movement-90", "zeros", "movement, hard, 4 epochs from pretrained", "--method", "movement", "--sparsity", "0.9",
+    _trained("movement-90", "zeros", "movement, hard, scores from magnitudes, 4 epochs from pretrained", "--method", "movement", "--sparsity", "0.9", "--score_start", "5",
              *EPOCHS4, start="pretrained", seeds=3),
+    _trained("movement-from-zero-90", "zeros", "movement, hard, scores from 0 as in the paper, 4 epochs from pretrained",
+             "--method", "movement", "--sparsity", "0.9", *EPOCHS4, start="pretrained"),
     _trained("soft-movement-90", "zeros", "movement, soft, 4 epochs from pretrained", "--method", "soft_movement", "--sparsity", "0.9",
              *EPOCHS4, start="pretrained"),
     _trained("obert-90", "zeros", "obert, 3 epochs", "--method", "obert", "--sparsity", "0.9", "--initial_sparsity", "0.5",
