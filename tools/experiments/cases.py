@@ -55,7 +55,7 @@ CASES = [
     _once("magnitude", 0.7, "--scope", "global", title="magnitude, global, 70 %", name="magnitude-global-70-once"),
     _once("magnitude", 0.7, "--distribution", "erdos_renyi", title="magnitude, Erdős–Rényi, 70 %",
           name="magnitude-erdos-renyi-70-once"),
-    _once("magnitude", 0.7, "--distribution", "sensitivity", title="magnitude, by sensitivity, 70 %",
+    _once("magnitude", 0.7, "--distribution", "sensitivity", "--calibration_samples", "256", title="magnitude, by sensitivity, 70 %",
           name="magnitude-sensitivity-70-once"),
     *[_once("wanda", s) for s in (0.5, 0.7)],
     *[_once("sparsegpt", s) for s in (0.5, 0.7, 0.9)],
