@@ -50,7 +50,9 @@ TEST(IterativeMagnitude, WhatIsPrunedStaysPrunedAndTheSmallestOfTheRestGo) {
       if (now[i] != 0.0) smallest_kept = std::min(smallest_kept, std::abs(now[i]));
       if (now[i] == 0.0) largest_gone = std::max(largest_gone, std::abs(moved[i]));
     }
-    if (state.step % 3 == 0) EXPECT_LT(largest_gone, smallest_kept);
+    if (state.step % 3 == 0) {
+      EXPECT_LT(largest_gone, smallest_kept);
+    }
     before = now;
   }
 }
@@ -71,7 +73,9 @@ TEST(IterativeMagnitude, AllWeightsGoBackToWhereTheyWereInTheFirstPart) {
       hook->before_step(*backend, model, state);
       const bool pruned = state.step > 0 && state.step % 3 == 0;
       EXPECT_EQ(parameters_of(*backend, model), pruned ? wanted : before) << state.step;
-      if (state.step > 3 && pruned) EXPECT_NE(wanted, before);
+      if (state.step > 3 && pruned) {
+        EXPECT_NE(wanted, before);
+      }
       move(*backend, model, static_cast<std::uint64_t>(state.step));
     }
     hook->finish(*backend, model, state);
