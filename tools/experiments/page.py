@@ -85,6 +85,17 @@ def table(results, group, tokens):
     return "\n".join([f"### {cases.GROUPS[group]}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, ""])
 
 
+def speed_table(found):
+    """Of tools/experiments/speed: whether time follows multiplies, and memory what is shared."""
+    figures, dense = found["figures"], found["figures"]["dense"]
+    lines = [f"{found['about']}:", "", "| model | multiplies | speed-up by them | speed-up, of minima (of medians) | file MiB | peak memory MiB |",
+             "|---|---|---|---|---|---|"]
+    for name, f in figures.items():
+        lines.append(f"| {name} | {f['multiplies'] / 1e9:.2f} G | {dense['multiplies'] / f['multiplies']:.2f} | {dense['min_ms'] / f['min_ms']:.2f} "
+                     f"({dense['median_ms'] / f['median_ms']:.2f}) | {f['bytes'] / 2**20:.0f} | {f['peak_mib']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
 # ---- what is expected ------------------------------------------------------------------------------------------------
 
 def claims(r):
@@ -181,4 +192,8 @@ def write(folder, place, tasks, seeds, tokens=(32, 128)):
             text.append(f"![{file}](drawings/{file})\n")
         text.append(claims_table(results))
         text += [part for group in cases.GROUPS if (part := table(results, group, tokens))]
+    speeds = [json.loads(file.read_text()) for file in sorted((place / "speed").glob("*.json"))]
+    if speeds:
+        text.append("## Speed, memory and multiplies (`tools/experiments/speed`)\n")
+        text += [speed_table(found) for found in speeds]
     (folder / "results.md").write_text("\n".join(part for part in text if part))
