@@ -45,11 +45,11 @@ Flags declare(ImportanceOptions& options) {
       .alias("batch_size");
   flags.group("Results")
       .text("output", &options.output, "FILE", "the figures as JSON, for --compare")
-      .text("plot", &options.plot, "FILE", "an SVG heat map of the heads")
+      .text("plot", &options.plot, "FILE", "an SVG heat map of the heads; with --compare of all sets")
       .toggle("json", &options.json, "JSON on standard output instead of tables")
       .toggle("compare", &options.compare,
               "FILE FILE …: rank correlations (Spearman, Kendall) of the heads in these files, and their means over "
-              "pairs of the same and of other data");
+              "pairs of the same and of other data; --plot draws them side by side");
   add_data_flags(flags, options.data, Wanted::validation);
   add_run_flags(flags, options.run);
   flags
@@ -77,7 +77,7 @@ std::vector<std::string> take_files(Arguments& arguments) {
 
 int compare(const Flags& flags, const ImportanceOptions& options, const std::vector<std::string>& files) {
   for (const auto& [given, value] : flags.given()) {
-    if (given == "compare" || given == "json" || given == "log_level") continue;
+    if (given == "compare" || given == "json" || given == "plot" || given == "log_level") continue;
     fail(ErrorKind::usage, "--", given, ": found it beside --compare, which reads files only");
   }
   std::vector<ImportanceSet> sets;
@@ -89,8 +89,13 @@ int compare(const Flags& flags, const ImportanceOptions& options, const std::vec
     fail(ErrorKind::usage, "--compare: found ", sets.size(), " sets in ", files.size(),
          " files, expected two or more: files that bertx importance --output has written");
   }
+  const std::string compared = compare_importance(sets, options.json);
+  if (!options.plot.empty()) {
+    check_writable_file(options.plot, "plot");
+    write_text_file(options.plot, importance_svg(sets));
+  }
   Output out;
-  out.write(compare_importance(sets, options.json));
+  out.write(compared);
   out.flush();
   return 0;
 }

@@ -22,7 +22,7 @@ std::span<const Row> pruning_methods() {
           make_movement},
       Row{{"soft_movement", "the same by a threshold on the scores; the sparsity follows from a penalty", "2005.07683",
            family, Training::always, true,
-           "sparsity schedule_begin schedule_end score_learning_rate regularization threshold"},
+           "sparsity schedule_begin schedule_end score_learning_rate score_start regularization threshold"},
           nullptr,
           make_soft_movement},
       Row{{"block_movement",

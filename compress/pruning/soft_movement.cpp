@@ -1,6 +1,7 @@
 // Soft movement pruning (Sanh, Wolf & Rush 2020, 2005.07683): keeps the weights with σ(S) > τ, and pushes scores down
 // with the penalty λ · mean over matrices of mean σ(S). The sparsity is a result of λ, not an input: with a wanted
-// sparsity λ is steered so that the share of zeros follows a straight line towards it.
+// sparsity λ is steered so that the share of zeros follows the cubic towards it. `score_start` as in movement.cpp;
+// scores have to stay within reach of the threshold: about 1 for a few thousand steps.
 #include "pruning/masks.h"
 #include "pruning/methods.h"
 #include "pruning/soft_scores.h"
@@ -14,8 +15,9 @@ class SoftMovement final : public SoftScores {
  public:
   explicit SoftMovement(const Recipe& recipe) : SoftScores(recipe, first_lambda) {}
 
-  void begin(Backend& backend, Model& model, const TrainState&) override {
+  void begin(Backend& backend, Model& model, const TrainState& state) override {
     mask_weights_with_scores(backend, model, recipe_);
+    if (!state.resumed && recipe_.score_start > 0) start_scores_at_magnitudes(backend, model, recipe_.score_start);
     share_ = masked_share(backend, model);
   }
 

@@ -19,8 +19,8 @@ double risen(const Recipe& recipe, const TrainState& state);
 /// Adds the gradient of weight · mean over tensors of mean σ(S + shift); returns its value.
 double add_penalty(Backend& backend, std::span<Parameter* const> scores, double weight, double shift = 0.0);
 
-/// The weight λ of the penalty: the recipe's `regularization`, or so that the share of zeros follows a straight line
-/// towards the recipe's sparsity.
+/// The weight λ of the penalty: the recipe's `regularization`, or so that the share of zeros follows the cubic
+/// towards the recipe's sparsity, as where weights are ranked.
 class Steering {
  public:
   Steering(const Recipe& recipe, double first_lambda);

@@ -23,6 +23,12 @@ class ImportanceTest : public ToolsTest {
                                 R"(, "heads": )" + heads + "}]}");
     return (place / name).string();
   }
+  /// A square a head.
+  static std::size_t squares_of(const std::string& drawing) {
+    std::size_t found = 0;
+    for (std::size_t at = 0; (at = drawing.find("<rect x=", at)) != std::string::npos; ++at) ++found;
+    return found;
+  }
   std::string classifier;
 };
 
@@ -57,9 +63,7 @@ TEST_F(ImportanceTest, TableFileAndDrawing) {
   EXPECT_EQ(drawing.rfind("<svg ", 0), 0u);
   EXPECT_HAS(drawing, "layer 1, head 3: ");
   EXPECT_HAS(drawing, "</svg>");
-  std::size_t squares = 0;
-  for (std::size_t at = 0; (at = drawing.find("<rect x=", at)) != std::string::npos; ++at) ++squares;
-  EXPECT_EQ(squares, 8u);
+  EXPECT_EQ(squares_of(drawing), 8u);
 
   // The same on standard output; other ways to take the mean give other numbers.
   const Outcome again = bertx(arguments({"--json"}));
@@ -116,6 +120,13 @@ TEST_F(ImportanceTest, RankCorrelationsByGroup) {
   const Json pair = outcome.json()["pairs"][2];
   EXPECT_EQ(pair["second"], 3);
   EXPECT_NEAR(pair["kendall"].get<double>(), 2 / std::sqrt(24.0), 1e-12);
+
+  // Side by side: 4 heads of each, more than three sets in two columns.
+  const std::string plot = (place / "compared.svg").string();
+  EXPECT_EQ(bertx({"importance", "--compare", a, b, c, d, "--plot", plot}).code, 0);
+  EXPECT_EQ(squares_of(read_all(plot)), 16u);
+  EXPECT_HAS(read_all(plot), "sst2 (validation)");
+  EXPECT_EQ(bertx({"importance", "--compare", a, b, "--plot", (place / "nowhere/x.svg").string()}).code, 4);
 
   const Outcome table = bertx({"importance", "--compare", a, c});
   EXPECT_HAS(table.out, "1 and 2");

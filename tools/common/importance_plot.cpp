@@ -12,6 +12,7 @@ namespace bertx::tools {
 namespace {
 
 constexpr double kLeft = 64, kTop = 58, kSquare = 34, kGap = 96;
+constexpr std::size_t kLongestColumn = 3;  // more sets than these stand in two columns
 
 // From white to dark blue, which greys and eyes of all kinds keep in order.
 std::string colour(double share) {
@@ -32,41 +33,49 @@ std::string square(double x, double y, double importance, double largest, const 
                     std::string(" font-size=\"11\" fill=\"") + (share > 0.55 ? "#ffffff" : "#222222") + "\"");
 }
 
+/// One set, its squares beginning at (left, top).
+std::string heat_map(const ImportanceSet& set, double left, double top) {
+  const std::vector<double> compared = compared_importance(set);
+  const double largest = compared.empty() ? 0 : *std::ranges::max_element(compared);
+  std::string out = svg::label(left, top - 32, "start", set.data + " (" + set.split + "): " + set.model,
+                               " font-size=\"15\" font-weight=\"bold\"");
+  out += svg::label(left, top - 14, "start",
+                    bertx::text("importance of heads per ", set.per, ", ", set.texts,
+                                " texts; rows are layers, each divided by its length"),
+                    " fill=\"#555555\"");
+  std::size_t at = 0, most = 0;
+  for (std::size_t l = 0; l < set.heads.size(); ++l) {
+    const double y = top + kSquare * static_cast<double>(l);
+    out += svg::label(left - 8, y + kSquare / 2 + 4, "end", std::to_string(l));
+    most = std::max(most, set.heads[l].size());
+    for (std::size_t h = 0; h < set.heads[l].size(); ++h, ++at) {
+      out += square(left + kSquare * static_cast<double>(h), y, compared[at], largest,
+                    bertx::text("layer ", l, ", head ", h, ": ", set.heads[l][h]));
+    }
+  }
+  const double bottom = top + kSquare * static_cast<double>(set.heads.size());
+  for (std::size_t h = 0; h < most; ++h) {
+    out += svg::label(left + kSquare * (static_cast<double>(h) + 0.5), bottom + 16, "middle", std::to_string(h));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string importance_svg(const std::vector<ImportanceSet>& sets) {
-  std::size_t most = 0;
-  double height = kTop - kGap / 2;
+  std::size_t heads = 0, layers = 0;
   for (const ImportanceSet& set : sets) {
-    for (const auto& layer : set.heads) most = std::max(most, layer.size());
-    height += kSquare * static_cast<double>(set.heads.size()) + kGap;
+    layers = std::max(layers, set.heads.size());
+    for (const auto& layer : set.heads) heads = std::max(heads, layer.size());
   }
-  const double width = std::max(2 * kLeft + kSquare * static_cast<double>(most), 460.0);
-  std::string out = svg::head(width, height, "Importance of heads");
-  double top = kTop;
-  for (const ImportanceSet& set : sets) {
-    const std::vector<double> compared = compared_importance(set);
-    const double largest = compared.empty() ? 0 : *std::ranges::max_element(compared);
-    out += svg::label(kLeft, top - 32, "start", set.data + " (" + set.split + "): " + set.model,
-                      " font-size=\"15\" font-weight=\"bold\"");
-    out += svg::label(kLeft, top - 14, "start",
-                      bertx::text("importance of heads per ", set.per, ", ", set.texts,
-                                  " texts; rows are layers, each divided by its length"),
-                      " fill=\"#555555\"");
-    std::size_t at = 0;
-    for (std::size_t l = 0; l < set.heads.size(); ++l) {
-      const double y = top + kSquare * static_cast<double>(l);
-      out += svg::label(kLeft - 8, y + kSquare / 2 + 4, "end", std::to_string(l));
-      for (std::size_t h = 0; h < set.heads[l].size(); ++h, ++at) {
-        out += square(kLeft + kSquare * static_cast<double>(h), y, compared[at], largest,
-                      bertx::text("layer ", l, ", head ", h, ": ", set.heads[l][h]));
-      }
-    }
-    const double bottom = top + kSquare * static_cast<double>(set.heads.size());
-    for (std::size_t h = 0; h < most; ++h) {
-      out += svg::label(kLeft + kSquare * (static_cast<double>(h) + 0.5), bottom + 16, "middle", std::to_string(h));
-    }
-    top = bottom + kGap;
+  const std::size_t columns = sets.size() > kLongestColumn ? 2 : 1, rows = (sets.size() + columns - 1) / columns;
+  const double wide = std::max(2 * kLeft + kSquare * static_cast<double>(heads), 460.0);
+  const double tall = kSquare * static_cast<double>(layers) + kGap;
+  std::string out = svg::head(wide * static_cast<double>(columns), kTop - kGap / 2 + tall * static_cast<double>(rows),
+                              "Importance of heads");
+  for (std::size_t i = 0; i < sets.size(); ++i) {
+    out += heat_map(sets[i], kLeft + wide * static_cast<double>(i % columns),
+                    kTop + tall * static_cast<double>(i / columns));
   }
   return out + "</svg>\n";
 }

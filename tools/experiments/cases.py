@@ -16,7 +16,7 @@ class Case:
 
 
 GROUPS = {
-    "base": "Fine-tuned, and fewer layers from the start",
+    "base": "Fine-tuned",
     "once": "Zeros at once, without training",
     "zeros": "90 % zeros, trained",
     "half": "50 % zeros, trained",
@@ -43,11 +43,10 @@ EPOCHS4 = ("--num_train_epochs", "4")
 EPOCHS2 = ("--num_train_epochs", "2")
 EPOCH = ("--num_train_epochs", "1")
 TEACHER = ("--teacher", "{dense}", "--hard_weight", "0.1")
+LAYERS = (*TEACHER, "--distillation", "tinybert")  # a student of the same shape learns from every layer
 
 CASES = [
     Case("dense", "base", "fine-tuned, 2 epochs", ("train", *EPOCHS2), "pretrained", 3),
-    Case("half-layers", "base", "the upper half of the layers dropped, then 2 epochs",
-         ("prune", "--method", "layers", *EPOCHS2), "pretrained"),
 
     # ---- zeros at once
     *[_once("magnitude", s) for s in (0.3, 0.5, 0.7, 0.9)],
@@ -69,15 +68,23 @@ CASES = [
     _trained("movement-90", "zeros", "movement, hard, scores from magnitudes, 4 epochs from pretrained", "--method", "movement", "--sparsity", "0.9", "--score_start", "5",
              *EPOCHS4, start="pretrained", seeds=3),
     _trained("movement-from-zero-90", "zeros", "movement, hard, scores from 0 as in the paper, 4 epochs from pretrained",
-             "--method", "movement", "--sparsity", "0.9", *EPOCHS4, start="pretrained"),
-    _trained("soft-movement-90", "zeros", "movement, soft, 4 epochs from pretrained", "--method", "soft_movement", "--sparsity", "0.9",
-             *EPOCHS4, start="pretrained"),
+             "--method", "movement", "--sparsity", "0.9", "--mask_interval", "1", *EPOCHS4, start="pretrained"),
+    _trained("soft-movement-90", "zeros", "movement, soft, scores from magnitudes, 4 epochs from pretrained", "--method", "soft_movement",
+             "--sparsity", "0.9", "--score_start", "1", *EPOCHS4, start="pretrained", seeds=3),
     _trained("obert-90", "zeros", "obert, 3 epochs", "--method", "obert", "--sparsity", "0.9", "--initial_sparsity", "0.5",
              "--fisher_gradients", "512", "--calibration_samples", "4096", *EPOCHS3),
     _trained("magnitude-90-teacher", "zeros", "magnitude, gradual, 3 epochs, with a teacher", "--method", "magnitude", "--sparsity", "0.9",
              *EPOCHS3, *TEACHER),
     _trained("obert-90-teacher", "zeros", "obert, 3 epochs, with a teacher", "--method", "obert", "--sparsity", "0.9",
              "--initial_sparsity", "0.5", "--fisher_gradients", "512", "--calibration_samples", "4096", *EPOCHS3, *TEACHER),
+    _trained("magnitude-90-layers", "zeros", "magnitude, gradual, 3 epochs, with a teacher of every layer", "--method", "magnitude",
+             "--sparsity", "0.9", *EPOCHS3, *LAYERS),
+    _trained("obert-90-layers", "zeros", "obert, 3 epochs, with a teacher of every layer", "--method", "obert", "--sparsity", "0.9",
+             "--initial_sparsity", "0.5", "--fisher_gradients", "512", "--calibration_samples", "4096", *EPOCHS3, *LAYERS),
+    _trained("movement-90-layers", "zeros", "movement, hard, with a teacher of every layer, 4 epochs from pretrained", "--method", "movement",
+             "--sparsity", "0.9", "--score_start", "5", *EPOCHS4, *LAYERS, start="pretrained"),
+    _trained("soft-movement-90-layers", "zeros", "movement, soft, with a teacher of every layer, 4 epochs from pretrained",
+             "--method", "soft_movement", "--sparsity", "0.9", "--score_start", "1", *EPOCHS4, *LAYERS, start="pretrained"),
     _trained("l0-90", "zeros", "L0, hard concrete, 4 epochs from pretrained", "--method", "l0", "--sparsity", "0.9", *EPOCHS4,
              start="pretrained"),
     _trained("random-90", "zeros", "random, gradual, 3 epochs", "--method", "random", "--sparsity", "0.9", *EPOCHS3),

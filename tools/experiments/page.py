@@ -1,16 +1,9 @@
 """From the results of the runs to results.md and its drawings: tables, orderings that are expected, what holds."""
-import json
-import pathlib
 import statistics
 
+import archive as archive_file
 import cases
 import drawing
-
-
-def plain(command):
-    """A command without what says nothing about its result: places, and how many runs shared the machine."""
-    names = [part for part in command[1:] if part not in ("--overwrite_output_dir",)]
-    return [pathlib.Path(part).name if part.startswith("/") else part for part in names]
 
 
 def own_rows(rows):
@@ -25,16 +18,12 @@ def own_rows(rows):
 class Results:
     """What the runs of one task have found."""
 
-    def __init__(self, place, task, seeds):
+    def __init__(self, archive, task, seeds):
         self.task, self.seeds = task, seeds
-        self.runs = {}
-        for case in cases.CASES:
-            for seed in seeds:
-                file = place / task.name / case.name / str(seed) / "result.json"
-                if file.is_file():
-                    self.runs.setdefault(case.name, {})[seed] = json.loads(file.read_text())
-        file = place / task.name / "latency.json"
-        self.latency = json.loads(file.read_text()) if file.is_file() else {}
+        known = archive_file.of_task(archive, task.name)
+        self.runs = {case: {seed: runs[str(seed)] for seed in seeds if str(seed) in runs} for case, runs in known["runs"].items()}
+        self.runs = {case: runs for case, runs in self.runs.items() if runs}
+        self.latency = known["latency"]
 
     def metrics(self, case):
         return [100 * run["figures"]["eval_" + self.task.metric] for run in self.runs.get(case, {}).values()]
@@ -50,11 +39,12 @@ class Results:
 
     def milliseconds(self, case, tokens):
         times = self.latency.get(case, {}).get(str(tokens))
-        return min(t[0] for t in times) if times else None
+        return min(t[0] for t in times["own"]) if times else None
 
     def speed_up(self, case, tokens):
-        dense, own = self.milliseconds("dense", tokens), self.milliseconds(case, tokens)
-        return dense / own if dense and own else None
+        """Over the dense model as it was timed in turn with this one."""
+        times = self.latency.get(case, {}).get(str(tokens))
+        return min(t[0] for t in times["dense"]) / min(t[0] for t in times["own"]) if times else None
 
     def zeros(self, case):
         return 100 * (self.figure(case, "sparsity") or 0.0)
@@ -93,6 +83,26 @@ def speed_table(found):
     for name, f in figures.items():
         lines.append(f"| {name} | {f['multiplies'] / 1e9:.2f} G | {dense['multiplies'] / f['multiplies']:.2f} | {dense['min_ms'] / f['min_ms']:.2f} "
                      f"({dense['median_ms'] / f['median_ms']:.2f}) | {f['bytes'] / 2**20:.0f} | {f['peak_mib']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def transfer_text(found):
+    """Of tools/experiments/transfer: whether the same heads are important elsewhere."""
+    lines = ["![importance of heads](drawings/heads.svg)", "", f"Seeds {', '.join(map(str, found['seeds']))}; every model on its held-out texts:", "",
+             "| data | metric % |", "|---|---|"]
+    for name in found["data"]:
+        metric = "matthews_correlation" if "eval_matthews_correlation" in found["scores"][name][0] else "accuracy"
+        lines.append(f"| {name} | {spread([100 * score['eval_' + metric] for score in found['scores'][name]])}"
+                     f"{' (Matthews)' if metric != 'accuracy' else ''} |")
+    lines += ["", "Rank correlation of the importance of all heads (each layer divided by its length, as removal compares them):", "",
+              "| between | pairs | Spearman, mean (least – most) | Kendall, mean |", "|---|---|---|---|"]
+    for kind, f in found["groups"].items():
+        lines.append(f"| {kind} | {f['pairs']} | {f['spearman']:.2f} ({f['least']:.2f} – {f['most']:.2f}) | {f['kendall']:.2f} |")
+    lines += ["", "Spearman, means over all pairs of two models (other seeds on the diagonal):", "",
+              "| | " + " | ".join(found["data"]) + " |", "|" + "---|" * (len(found["data"]) + 1)]
+    for a in found["data"]:
+        both = [found["between"].get(f"{a}|{b}", found["between"].get(f"{b}|{a}")) for b in found["data"]]
+        lines.append(f"| {a} | " + " | ".join(number(x, 2) for x in both) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -177,12 +187,12 @@ def drawings(results, tokens):
     return {file: text for file, text in made.items() if text}
 
 
-def write(folder, place, tasks, seeds, tokens=(32, 128)):
+def write(folder, archive, tasks, seeds, tokens=(32, 128)):
     text = [(folder / "introduction.md").read_text()]
     pictures = folder / "drawings"
     pictures.mkdir(exist_ok=True)
     for task in tasks:
-        results = Results(place, task, seeds)
+        results = Results(archive, task, seeds)
         if not results.runs:
             continue
         text.append(f"## {task.title[0].upper() + task.title[1:]}\n")
@@ -192,8 +202,10 @@ def write(folder, place, tasks, seeds, tokens=(32, 128)):
             text.append(f"![{file}](drawings/{file})\n")
         text.append(claims_table(results))
         text += [part for group in cases.GROUPS if (part := table(results, group, tokens))]
-    speeds = [json.loads(file.read_text()) for file in sorted((place / "speed").glob("*.json"))]
-    if speeds:
+    if archive["speed"]:
         text.append("## Speed, memory and multiplies (`tools/experiments/speed`)\n")
-        text += [speed_table(found) for found in speeds]
+        text += [speed_table(found) for _, found in sorted(archive["speed"].items())]
+    if archive["transfer"]:
+        text.append("## Are the same heads important elsewhere? (`tools/experiments/transfer`)\n")
+        text.append(transfer_text(archive["transfer"]))
     (folder / "results.md").write_text("\n".join(part for part in text if part))

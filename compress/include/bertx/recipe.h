@@ -34,7 +34,7 @@ struct Recipe {
   double initial_sparsity = 0.0;         ///< at schedule_begin
   std::int64_t mask_interval = 10;       ///< steps between two rankings; soft movement compares at every step
   std::optional<double> score_learning_rate = {};   ///< movement: peak rate of the scores, on the trainer's schedule
-  double score_start = 0.0;                         ///< movement, hard: scores begin at so many times |W| / rms(W)
+  double score_start = 0.0;                         ///< movement: scores begin at so many times |W| / rms(W)
   std::optional<double> regularization = {};        ///< soft movement: λ by hand instead of steering
   double threshold = 0.1;                           ///< soft movement: final τ
   std::optional<double> damp = {};                  ///< sparsegpt: 0.01 of the mean second moment; obert: 1e-7
