@@ -94,6 +94,11 @@ TEST_F(ToolsTest, EveryMethodRuns) {
     const Outcome outcome = bertx(arguments);
     EXPECT_EQ(outcome.code, 0) << method << ": " << outcome.err;
     EXPECT_TRUE(fs::exists(place / method / "compression_results.json")) << method;
+    // Scores that begin equal want more steps than these.
+    EXPECT_EQ(outcome.err.find("score_start") != std::string::npos, method == std::string("movement")) << outcome.err;
+    if (method != std::string("movement")) continue;
+    arguments.insert(arguments.end(), {"--score_start", "5", "--overwrite_output_dir", "true"});
+    EXPECT_EQ(bertx(arguments).err.find("score_start"), std::string::npos);
   }
   const Outcome without = bertx({"prune", "--model", (place / "trained").string(), "--method", "movement",
                                  "--output_dir", (place / "none").string()});

@@ -9,6 +9,7 @@
 #include "common/classify.h"
 #include "common/compression_report.h"
 #include "common/evaluation.h"
+#include "common/log.h"
 #include "common/method_flags.h"
 #include "common/output.h"
 #include "common/plan.h"
@@ -77,6 +78,19 @@ int compress_at_once(Setup& setup, const Compression& compression, Figures* figu
   return signal == 0 ? 0 : 128 + signal;
 }
 
+/// Scores of hard movement that begin equal need the paper's tens of thousands of steps; in few a model falls to
+/// chance (tools/experiments/results.md), which nobody should find out at the end.
+void warn_of_equal_scores(const Setup& setup, const Compression& compression) {
+  constexpr std::int64_t enough = 10000;
+  const compress::Recipe& recipe = compression.recipe;
+  if (!compression.has_method || recipe.method != "movement" || recipe.score_start > 0 || !setup.data.train) return;
+  const auto texts = static_cast<std::int64_t>(setup.data.train->encoded.size());
+  const std::int64_t steps = plan_training(compression.train.options, texts).total_steps;
+  if (steps >= enough) return;
+  log(LogLevel::warning, "movement: all scores begin equal, which wants tens of thousands of steps; found ", steps,
+      ". With score_start 5 magnitudes decide first");
+}
+
 }  // namespace
 
 Setup prepare_compression(Compression& compression, TaskData* ready) {
@@ -90,6 +104,7 @@ std::unique_ptr<TrainHook> make_hook(const Setup& setup, const Compression& comp
 }
 
 int run_compression(Setup& setup, const Compression& compression, TrainHook* hook, Figures* figures) {
+  warn_of_equal_scores(setup, compression);
   if (compression.trains) return run_training(setup, compression.train, hook, figures);
   return compress_at_once(setup, compression, figures);
 }

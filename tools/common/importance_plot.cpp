@@ -12,6 +12,7 @@ namespace bertx::tools {
 namespace {
 
 constexpr double kLeft = 64, kTop = 58, kSquare = 34, kGap = 96;
+constexpr double kLeastWidth = 680;  // of a set: what stands above the squares needs it
 constexpr std::size_t kLongestColumn = 3;  // more sets than these stand in two columns
 
 // From white to dark blue, which greys and eyes of all kinds keep in order.
@@ -69,7 +70,7 @@ std::string importance_svg(const std::vector<ImportanceSet>& sets) {
     for (const auto& layer : set.heads) heads = std::max(heads, layer.size());
   }
   const std::size_t columns = sets.size() > kLongestColumn ? 2 : 1, rows = (sets.size() + columns - 1) / columns;
-  const double wide = std::max(2 * kLeft + kSquare * static_cast<double>(heads), 460.0);
+  const double wide = std::max(2 * kLeft + kSquare * static_cast<double>(heads), kLeastWidth);
   const double tall = kSquare * static_cast<double>(layers) + kGap;
   std::string out = svg::head(wide * static_cast<double>(columns), kTop - kGap / 2 + tall * static_cast<double>(rows),
                               "Importance of heads");

@@ -6,6 +6,7 @@ import pathlib
 HERE = pathlib.Path(__file__).resolve().parent
 FILE = HERE / "runs.json"
 KEPT = ("eval_", "compression_")  # figures by the beginnings of their names
+OF_THE_MACHINE = ("runtime", "per_second")  # and by their ends those that are left out
 
 
 def plain(command):
@@ -33,7 +34,7 @@ def collect(place, tasks, cases):
         for file in sorted((place / task).glob("*/*/result.json")):
             found = json.loads(file.read_text())
             figures = {name: value for name, value in found["figures"].items()
-                       if name.startswith(KEPT) and isinstance(value, (int, float))}
+                       if name.startswith(KEPT) and not name.endswith(OF_THE_MACHINE) and isinstance(value, (int, float))}
             known["runs"].setdefault(found["case"], {})[str(found["seed"])] = {
                 "command": plain(found["command"]), "seconds": found["seconds"], "figures": figures}
         file = place / task / "latency.json"

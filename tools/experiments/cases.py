@@ -95,6 +95,10 @@ CASES = [
 
     # ---- 50 % zeros, trained
     _trained("magnitude-50", "half", "magnitude, gradual, 2 epochs", "--method", "magnitude", "--sparsity", "0.5", *EPOCHS2),
+    _trained("magnitude-50-layers", "half", "magnitude, gradual, 2 epochs, with a teacher of every layer", "--method", "magnitude",
+             "--sparsity", "0.5", *EPOCHS2, *LAYERS),
+    _trained("obert-50", "half", "obert, 2 epochs", "--method", "obert", "--sparsity", "0.5", "--initial_sparsity", "0.3",
+             "--fisher_gradients", "256", "--calibration_samples", "2048", *EPOCHS2),
     _trained("magnitude-2-4", "half", "magnitude, 2:4, gradual, 2 epochs", "--method", "magnitude", "--pattern", "2:4", *EPOCHS2),
     _trained("soft-movement-free", "half", "movement, soft, λ = 400, 4 epochs from pretrained", "--method", "soft_movement",
              "--regularization", "400", *EPOCHS4, start="pretrained"),

@@ -3,6 +3,7 @@ import statistics
 
 import archive as archive_file
 import cases
+import claims
 import drawing
 
 
@@ -25,8 +26,8 @@ class Results:
         self.runs = {case: runs for case, runs in self.runs.items() if runs}
         self.latency = known["latency"]
 
-    def metrics(self, case):
-        return [100 * run["figures"]["eval_" + self.task.metric] for run in self.runs.get(case, {}).values()]
+    def metrics(self, case, seeds=None):
+        return [100 * run["figures"]["eval_" + self.task.metric] for seed, run in self.runs.get(case, {}).items() if seeds is None or seed in seeds]
 
     def metric(self, case):
         found = self.metrics(case)
@@ -38,13 +39,19 @@ class Results:
         return next(iter(runs.values()))["figures"].get("compression_" + name) if runs else None
 
     def milliseconds(self, case, tokens):
-        times = self.latency.get(case, {}).get(str(tokens))
-        return min(t[0] for t in times["own"]) if times else None
+        """Of the dense model's fastest pass, divided by the speed-up: so runs of other days stand on one axis."""
+        dense, speed_up = self.latency.get("dense", {}).get(str(tokens)), self.speed_up(case, tokens)
+        return min(t[0] for t in dense["own"]) / speed_up if dense and speed_up else None
 
     def speed_up(self, case, tokens):
         """Over the dense model as it was timed in turn with this one."""
         times = self.latency.get(case, {}).get(str(tokens))
         return min(t[0] for t in times["dense"]) / min(t[0] for t in times["own"]) if times else None
+
+    def error(self):
+        """One standard error of the dense model's metric, in points, by the number of held-out examples."""
+        share = self.metric("dense") / 100
+        return 100 * (share * (1 - share) / self.task.held_out) ** 0.5
 
     def zeros(self, case):
         return 100 * (self.figure(case, "sparsity") or 0.0)
@@ -62,6 +69,7 @@ def spread(values):
 
 def table(results, group, tokens):
     lines = []
+    tokens = tokens if results.latency else ()
     for case in [c for c in cases.CASES if c.group == group and c.name in results.runs]:
         size = results.figure(case.name, "bytes_after")
         before, after = results.figure(case.name, "multiplies_before"), results.figure(case.name, "multiplies_after")
@@ -73,6 +81,29 @@ def table(results, group, tokens):
         return ""
     head = ["method", "zeros %", results.task.metric + " %", "seeds", "file MiB", "multiplies %", *(f"speed-up, {t} tokens" for t in tokens)]
     return "\n".join([f"### {cases.GROUPS[group]}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, ""])
+
+
+def frontier(results, tokens):
+    """Of what is faster (or smaller) only what nothing else beats in both: which method for which latency or size."""
+    def best(cost, unit):
+        known = [(cost(case.name), results.metric(case.name), case) for case in cases.CASES]
+        known = sorted(((c, m, case) for c, m, case in known if c and m is not None), key=lambda found: (found[0], -found[1]))
+        lines, best_metric = [], -1.0
+        for c, m, case in known:
+            if m > best_metric:
+                best_metric = m
+                lines.append(f"| {c:.1f} {unit} | {m:.1f} | {cases.GROUPS[case.group].lower()}: {case.title} |")
+        return lines
+
+    parts = [(f"one text of {t} tokens", lambda name, t=t: results.milliseconds(name, t), "ms") for t in tokens]
+    parts.append(("weight file", lambda name: (results.figure(name, "bytes_after") or 0) / 2**20, "MiB"))
+    text = ["### Which one?", "", "What no other run here beats in both columns; the dense model's "
+            f"{results.task.metric} is {results.metric('dense'):.1f} %.", ""]
+    for title, cost, unit in parts:
+        lines = best(cost, unit)
+        if len(lines) > 1:
+            text += [f"| {title} | {results.task.metric} % | by |", "|---|---|---|", *lines, ""]
+    return "\n".join(text) if len(text) > 4 else ""
 
 
 def speed_table(found):
@@ -104,54 +135,6 @@ def transfer_text(found):
         both = [found["between"].get(f"{a}|{b}", found["between"].get(f"{b}|{a}")) for b in found["data"]]
         lines.append(f"| {a} | " + " | ".join(number(x, 2) for x in both) + " |")
     return "\n".join(lines) + "\n"
-
-
-# ---- what is expected ------------------------------------------------------------------------------------------------
-
-def claims(r):
-    """(what is expected, the figures, whether it holds) for all whose runs are there."""
-    found = []
-
-    def say(text, holds, *names):
-        figures = [(name, r.metric(name)) for name in names]
-        if any(value is None for _, value in figures):
-            return
-        values = [value for _, value in figures]
-        found.append((text, ", ".join(f"{name} {value:.1f}" for name, value in figures), holds(*values)))
-
-    if r.task.name == "snippets":
-        say("gradual magnitude to 90 %: at least 79.5 %", lambda a: a >= 79.5, "magnitude-90")
-        say("hard movement to 90 %: at least 78.5 %", lambda a: a >= 78.5, "movement-90")
-    say("soft movement above gradual magnitude and hard movement at 90 %", lambda s, m, h: s > m and s > h, "soft-movement-90", "magnitude-90", "movement-90")
-    say("the optimal BERT surgeon above gradual magnitude and hard movement at 90 %", lambda s, m, h: s > m and s > h, "obert-90", "magnitude-90", "movement-90")
-    say("gradual magnitude better with a teacher", lambda a, b: a > b, "magnitude-90-teacher", "magnitude-90")
-    say("the optimal BERT surgeon better with a teacher", lambda a, b: a > b, "obert-90-teacher", "obert-90")
-    best = max((c.name for c in cases.CASES if c.group == "zeros" and r.metric(c.name) is not None and r.zeros(c.name) > 89.4),
-               key=lambda name: r.metric(name), default=None)
-    if best:
-        say("the best at 90 % within 3 points of dense", lambda d, b: d - b <= 3, "dense", best)
-    say("50 % zeros, trained: no loss (more than a standard error, 0.8)", lambda d, m: d - m <= 0.8, "dense", "magnitude-50")
-    say("hard movement above magnitude at 90 % zeros", lambda h, m: h > m, "movement-90", "magnitude-90")
-    say("everything above random zeros at 90 %", lambda r_, m: m > r_, "random-90", "magnitude-90")
-    say("at once, 70 %: second order above magnitude", lambda o, s, m: o > m and s > m, "obert-70-once", "sparsegpt-70-once", "magnitude-70-once")
-    say("at once, 70 %: repeating the estimate helps", lambda a, b: a > b, "obert-8-70-once", "obert-70-once")
-    say("at once, 90 %: repeating the estimate helps", lambda a, b: a > b, "obert-8-90-once", "obert-90-once")
-    say("2:4 at once: SparseGPT above magnitude", lambda s, m: s > m, "sparsegpt-2-4-once", "magnitude-2-4-once")
-    say("dropping the top layers beats dropping the bottom ones", lambda t, b: t > b, "layers-top", "layers-bottom")
-    say("heads by importance above heads at random", lambda i, r_: i > r_, "heads-50-once", "heads-50-random-once")
-    say("neurons by Taylor score above neurons at random", lambda i, r_: i > r_, "neurons-50-once", "neurons-50-random-once")
-    say("mask search: rescaling helps", lambda a, b: a >= b, "mask-search-50", "mask-search-50-plain")
-    say("factors at once: DRONE above SVD", lambda d, s: d > s, "drone-once", "svd-once")
-    say("sharing: a repair of low rank helps", lambda a, b: a > b, "share-3-repair", "share-3")
-    return found
-
-
-def claims_table(results):
-    rows = claims(results)
-    if not rows:
-        return ""
-    lines = [f"| {text} | {figures} | {'yes' if holds else '**no**'} |" for text, figures, holds in rows]
-    return "\n".join(["### What is expected, and whether it holds", "", "| expected | found | holds |", "|---|---|---|", *lines, ""])
 
 
 # ---- drawings --------------------------------------------------------------------------------------------------------
@@ -200,7 +183,8 @@ def write(folder, archive, tasks, seeds, tokens=(32, 128)):
         for file, svg in made.items():
             (pictures / file).write_text(svg)
             text.append(f"![{file}](drawings/{file})\n")
-        text.append(claims_table(results))
+        text.append(frontier(results, tokens))
+        text.append(claims.table(results))
         text += [part for group in cases.GROUPS if (part := table(results, group, tokens))]
     if archive["speed"]:
         text.append("## Speed, memory and multiplies (`tools/experiments/speed`)\n")
