@@ -6,8 +6,7 @@ namespace bertx::compress {
 
 void GradualRanking::begin(Backend& backend, Model& model, const TrainState& state) {
   if (with_scores_) {
-    mask_weights_with_scores(backend, model, recipe_);
-    if (!state.resumed && recipe_.score_start > 0) start_scores_at_magnitudes(backend, model, recipe_.score_start);
+    mask_weights_with_scores(backend, model, recipe_, state);
   } else {
     mask_weights(backend, model, false);
   }

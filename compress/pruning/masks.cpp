@@ -171,13 +171,7 @@ void mask_weights(Backend& backend, Model& model, bool with_scores) {
   });
 }
 
-void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe, double default_rate) {
-  mask_weights(backend, model, true);
-  for (const MaskedMatrix& matrix : masked_matrices(model)) {
-    matrix.weight->scores()->learning_rate_factor =
-        recipe.score_learning_rate.value_or(default_rate) / recipe.learning_rate;
-  }
-}
+namespace {
 
 void start_scores_at_magnitudes(Backend& backend, Model& model, double factor) {
   for (const MaskedMatrix& matrix : masked_matrices(model)) {
@@ -192,6 +186,16 @@ void start_scores_at_magnitudes(Backend& backend, Model& model, double factor) {
     for (std::int64_t i = 0; i < rows * cols; ++i) scores.push_back(scale * std::abs(static_cast<double>(w.data()[i])));
     backend.upload(view(scores.data(), rows, cols, DType::f64), matrix.weight->scores()->tensor());
   }
+}
+
+}  // namespace
+
+void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe, const TrainState& state) {
+  mask_weights(backend, model, true);
+  for (const MaskedMatrix& matrix : masked_matrices(model)) {
+    matrix.weight->scores()->learning_rate_factor = recipe.score_learning_rate.value_or(1e-2) / recipe.learning_rate;
+  }
+  if (!state.resumed && recipe.score_start > 0) start_scores_at_magnitudes(backend, model, recipe.score_start);
 }
 
 void finalize_masks(Backend& backend, Model& model, double least) {

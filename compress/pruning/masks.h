@@ -73,11 +73,10 @@ void replace_weights(
 std::shared_ptr<Parameter> dense_parameter(Backend& backend, const std::string& path, LinearWeight& weight,
                                            std::string_view purpose);
 
-/// mask_weights with scores, which learn on the trainer's schedule, at the recipe's score_learning_rate or the method's
-/// own.
-void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe, double default_rate = 1e-2);
-/// Scores S = factor · |W| / rms(W), each matrix for itself.
-void start_scores_at_magnitudes(Backend& backend, Model& model, double factor);
+/// mask_weights with scores, which learn on the trainer's schedule, at the recipe's score_learning_rate or 0.01. Where
+/// the recipe has a score_start, a training that begins (one that resumes has its scores) sets them to
+/// S = score_start · |W| / rms(W), each matrix for itself.
+void mask_weights_with_scores(Backend& backend, Model& model, const Recipe& recipe, const TrainState& state);
 
 /// Share of zeros that the masks make.
 double masked_share(Backend& backend, Model& model);

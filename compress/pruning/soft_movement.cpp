@@ -16,8 +16,7 @@ class SoftMovement final : public SoftScores {
   explicit SoftMovement(const Recipe& recipe) : SoftScores(recipe, first_lambda) {}
 
   void begin(Backend& backend, Model& model, const TrainState& state) override {
-    mask_weights_with_scores(backend, model, recipe_);
-    if (!state.resumed && recipe_.score_start > 0) start_scores_at_magnitudes(backend, model, recipe_.score_start);
+    mask_weights_with_scores(backend, model, recipe_, state);
     share_ = masked_share(backend, model);
   }
 

@@ -65,8 +65,7 @@ double Steering::lambda() const {
 
 // Too few zeros: λ up; too many, or many on their way: down.
 void Steering::steer(const TrainState& state, double share) {
-  const double begin = recipe_.schedule_begin, end = std::max(recipe_.schedule_end, begin + 1e-3);
-  const double wanted = cubic(0.0, recipe_.sparsity, begin, end, progress(state));
+  const double wanted = cubic(0.0, recipe_.sparsity, recipe_.schedule_begin, recipe_.schedule_end, progress(state));
   error_ = wanted - share - (share - slow_share_);
   slow_share_ += smoothing * (share - slow_share_);
   log_lambda_ = std::clamp(log_lambda_ + integral * error_, std::log(smallest_lambda), std::log(largest_lambda));
