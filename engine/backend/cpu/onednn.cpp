@@ -14,6 +14,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <array>
 #include <dnnl.hpp>
 #include <list>
@@ -135,6 +136,13 @@ void run_primitive(const Key& key, Factor a, Factor b, float* c) {
   }
 }
 
+/// Zeros in the columns from n to `cols` of B [k, cols]. What a former activation left there would change no result, but
+/// among such bits are subnormal numbers, with which a multiplication takes a hundred cycles.
+void clear_scratch(Factor b, std::int64_t k, std::int64_t n, std::int64_t cols) {
+  float* const first = static_cast<float*>(const_cast<void*>(b.data));  // scratch is anyone's, see Tensor
+  for (std::int64_t i = 0; i < k; ++i) std::fill(first + i * b.stride + n, first + i * b.stride + cols, 0.0f);
+}
+
 }  // namespace
 
 void dense_product(std::int64_t m, std::int64_t n, std::int64_t k, Factor a, Factor b, float* c, std::int64_t ldc,
@@ -144,6 +152,7 @@ void dense_product(std::int64_t m, std::int64_t n, std::int64_t k, Factor a, Fac
     const std::int64_t rounded = (n + kRound - 1) / kRound * kRound;
     // A single column stays one: a matrix times a vector is bound by memory, and oneDNN has a kernel for it.
     const std::int64_t cols = n > 1 && !b.transposed && rounded <= writable_cols ? rounded : n;
+    if (!bf16 && cols > n) clear_scratch(b, k, n, cols);  // what is bf16 was copied, with zeros behind it
     const std::int64_t threads = omp_in_parallel() ? 1 : omp_get_max_threads();
     return run_primitive({m, cols, k, a.stride, b.stride, ldc, a.transposed, b.transposed, add, threads, bf16}, a, b,
                          c);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/subnormals.h"
 #include "bertx/sparse/parallel.h"
 
 namespace bertx {
@@ -22,6 +23,7 @@ void for_units(const Items& items, const Size& size, const Body& body) {
   std::int64_t total = 0;
   for (const auto& item : items) total += size(item);
   sparse::parallel_ranges(total, 2 * kUnit, [&](std::int64_t first, std::int64_t last) {
+    const cpu::SubnormalsAreZero flush;
     std::int64_t begin = 0, unit = 0;  // elements and units of the items already passed
     for (const auto& item : items) {
       const std::int64_t elements = size(item);
