@@ -8,7 +8,7 @@
 #include <fstream>
 #include <random>
 
-#include "backend/cpu/tuning/tuner.h"
+#include "backend/cpu/tuner.h"
 #include "bertx/error.h"
 #include "bertx/sparse/csr.h"
 #include "core/tolerance.h"
@@ -17,6 +17,8 @@ namespace bertx::cpu {
 namespace {
 
 namespace fs = std::filesystem;
+
+const Machine kMachine{"a processor", "avx2"};
 
 /// times[t][f] of names[f] at the t-th of kTunedTokens.
 Timings timings_of(const std::vector<std::string>& names, const std::vector<std::vector<double>>& times) {
@@ -77,21 +79,21 @@ class TuningFileTest : public ::testing::Test {
 };
 
 TEST_F(TuningFileTest, RemembersFromProcessToProcess) {
-  TuningFile(path).put("4x4", some);
-  EXPECT_EQ(TuningFile(path).find("4x4"), some);
-  EXPECT_EQ(TuningFile(path).find("8x8"), std::nullopt);
+  TuningFile(path, kMachine).put("4x4", some);
+  EXPECT_EQ(TuningFile(path, kMachine).find("4x4"), some);
+  EXPECT_EQ(TuningFile(path, kMachine).find("8x8"), std::nullopt);
 }
 
 TEST_F(TuningFileTest, KeepsWhatAnotherProcessWroteMeanwhile) {
-  TuningFile first(path), second(path);
+  TuningFile first(path, kMachine), second(path, kMachine);
   first.put("first", some);
   second.put("second", some);
-  EXPECT_EQ(TuningFile(path).find("first"), some);
-  EXPECT_EQ(TuningFile(path).find("second"), some);
+  EXPECT_EQ(TuningFile(path, kMachine).find("first"), some);
+  EXPECT_EQ(TuningFile(path, kMachine).find("second"), some);
 }
 
 TEST_F(TuningFileTest, CountsADamagedFileOrOneOfAnotherMachineAsEmpty) {
-  TuningFile(path).put("4x4", some);
+  TuningFile(path, kMachine).put("4x4", some);
   const std::string good = content();
   const auto with = [&](const std::string& from, const std::string& to) {
     std::string bad = good;
@@ -100,24 +102,24 @@ TEST_F(TuningFileTest, CountsADamagedFileOrOneOfAnotherMachineAsEmpty) {
     bad.replace(at, from.size(), to);
     std::ofstream(path) << bad;
   };
-  with("\"isa\": \"", "\"isa\": \"x");
-  EXPECT_EQ(TuningFile(path).find("4x4"), std::nullopt);
+  with("\"kernels\": \"", "\"kernels\": \"x");
+  EXPECT_EQ(TuningFile(path, kMachine).find("4x4"), std::nullopt);
   with("0.25", "-0.25");
-  EXPECT_EQ(TuningFile(path).find("4x4"), std::nullopt);
+  EXPECT_EQ(TuningFile(path, kMachine).find("4x4"), std::nullopt);
   with("0.25", "\"fast\"");
-  EXPECT_EQ(TuningFile(path).find("4x4"), std::nullopt);
+  EXPECT_EQ(TuningFile(path, kMachine).find("4x4"), std::nullopt);
   std::ofstream(path) << good.substr(0, good.size() / 2);
-  EXPECT_EQ(TuningFile(path).find("4x4"), std::nullopt);
-  TuningFile(path).put("8x8", some);
-  EXPECT_EQ(TuningFile(path).find("8x8"), some);
+  EXPECT_EQ(TuningFile(path, kMachine).find("4x4"), std::nullopt);
+  TuningFile(path, kMachine).put("8x8", some);
+  EXPECT_EQ(TuningFile(path, kMachine).find("8x8"), some);
 }
 
 TEST_F(TuningFileTest, DoesWithoutAPlaceToWrite) {
   std::ofstream(directory / "file");
-  TuningFile file((directory / "file" / "tuning.json").string());
+  TuningFile file((directory / "file" / "tuning.json").string(), kMachine);
   file.put("4x4", some);
   EXPECT_EQ(file.find("4x4"), some);
-  TuningFile nowhere("");
+  TuningFile nowhere("", kMachine);
   nowhere.put("4x4", some);
   EXPECT_EQ(nowhere.find("4x4"), some);
 }

@@ -4,7 +4,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/onednn.h"
-#include "backend/cpu/tuning/tuner.h"
+#include "backend/cpu/tuner.h"
 #include "bertx/arena.h"
 #include "bertx/error.h"
 #include "bertx/sparse/packed.h"
@@ -116,16 +116,13 @@ std::vector<cpu::Candidate> candidates_of(CpuBackend& backend, const sparse::Csr
   return out;
 }
 
-cpu::WeightShape shape_of(const sparse::CsrView<float>& w, DType products) {
-  return {w.rows, w.cols, w.nnz(), products};
-}
-
 }  // namespace
 
 std::unique_ptr<PreparedWeight> CpuBackend::prepare_csr(const CsrPattern& pattern, Tensor values) {
   const sparse::CsrView<float> w{pattern.rows, pattern.cols, pattern.row_start.as<std::int32_t>(),
                                  pattern.columns.as<std::int32_t>(), values.as<float>()};
-  return cpu::tuned_weight(shape_of(w, options_.products), candidates_of(*this, w));
+  return cpu::tuned_weight({w.rows, w.cols, w.nnz(), options_.products == DType::bf16 ? "bf16" : "f32"},
+                           candidates_of(*this, w));
 }
 
 // oneDNN gains nothing by packed f32 weights (onednn.cpp has the figures); bf16 weights are half as much to read.

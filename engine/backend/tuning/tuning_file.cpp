@@ -1,4 +1,4 @@
-#include "backend/cpu/tuning/tuning_file.h"
+#include "backend/tuning/tuning_file.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -6,10 +6,9 @@
 
 #include "bertx/error.h"
 #include "bertx/files.h"
-#include "bertx/sparse/isa.h"
 #include "io/json.h"
 
-namespace bertx::cpu {
+namespace bertx {
 namespace {
 
 namespace fs = std::filesystem;
@@ -17,15 +16,6 @@ namespace fs = std::filesystem;
 std::string environment(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? std::string() : std::string(value);
-}
-
-std::string processor_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    const std::size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
 }
 
 /// Letters and digits stay, anything else becomes one '-'.
@@ -40,15 +30,6 @@ std::string as_file_name(const std::string& words) {
     }
   }
   return out;
-}
-
-std::string default_path(const std::string& processor) {
-  if (const std::string named = environment("BERTX_TUNE_FILE"); !named.empty()) return named;
-  std::string cache = environment("XDG_CACHE_HOME");
-  if (cache.empty() && !environment("HOME").empty()) cache = environment("HOME") + "/.cache";
-  if (cache.empty()) return {};
-  return text(cache, "/bertx/tuning-", BERTX_VERSION, "-", sparse::active_isa_name(), "-", as_file_name(processor),
-              ".json");
 }
 
 Timings timings_of(const nlohmann::json& entry) {
@@ -72,12 +53,17 @@ nlohmann::ordered_json json_of(const Timings& timings) {
 
 }  // namespace
 
-TuningFile& TuningFile::instance() {
-  static TuningFile file(default_path(processor_name()));
-  return file;
+std::string tuning_path(const Machine& machine, const std::string& suffix) {
+  if (const std::string named = environment("BERTX_TUNE_FILE"); !named.empty()) return named + suffix;
+  std::string cache = environment("XDG_CACHE_HOME");
+  if (cache.empty() && !environment("HOME").empty()) cache = environment("HOME") + "/.cache";
+  if (cache.empty()) return {};
+  return text(cache, "/bertx/tuning-", BERTX_VERSION, "-", machine.kernels, "-", as_file_name(machine.processor),
+              ".json");
 }
 
-TuningFile::TuningFile(std::string path) : path_(std::move(path)), processor_(processor_name()), entries_(read()) {}
+TuningFile::TuningFile(std::string path, Machine machine)
+    : path_(std::move(path)), machine_(std::move(machine)), entries_(read()) {}
 
 std::map<std::string, Timings> TuningFile::read() const {
   std::map<std::string, Timings> out;
@@ -85,8 +71,8 @@ std::map<std::string, Timings> TuningFile::read() const {
   if (path_.empty() || !fs::is_regular_file(path_, error)) return out;
   try {
     const nlohmann::json file = parse_json_file(path_);
-    const bool ours = file.at("bertx") == BERTX_VERSION && file.at("processor") == processor_ &&
-                      file.at("isa") == sparse::active_isa_name();
+    const bool ours = file.at("bertx") == BERTX_VERSION && file.at("processor") == machine_.processor &&
+                      file.at("kernels") == machine_.kernels;
     if (!ours) return out;
     for (const auto& [key, entry] : file.at("milliseconds").items()) out[key] = timings_of(entry);
   } catch (const std::exception&) {  // damaged: it is only a cache
@@ -109,8 +95,8 @@ void TuningFile::put(const std::string& key, const Timings& timings) {
   for (const auto& [other, entry] : read()) entries_.try_emplace(other, entry);
   nlohmann::ordered_json file;
   file["bertx"] = BERTX_VERSION;
-  file["processor"] = processor_;
-  file["isa"] = sparse::active_isa_name();
+  file["processor"] = machine_.processor;
+  file["kernels"] = machine_.kernels;
   for (const auto& [name, entry] : entries_) file["milliseconds"][name] = json_of(entry);
   try {
     std::error_code error;
@@ -120,4 +106,4 @@ void TuningFile::put(const std::string& key, const Timings& timings) {
   }
 }
 
-}  // namespace bertx::cpu
+}  // namespace bertx
