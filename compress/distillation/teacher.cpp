@@ -91,7 +91,7 @@ void Teacher::answer(Backend& backend, std::span<const EncodedExample> examples,
                      const std::filesystem::path& cache, ProgressObserver& observer) {
   answers_ = {checksum_,
               crc_text(fingerprint(examples)),
-              text(backend.name(), " ", name_of(element_type_of(backend.products()))),
+              text(backend.name(), " ", precision_of(backend)),
               static_cast<std::int64_t>(examples.size()),
               static_cast<std::int64_t>(order_.size()),
               {}};

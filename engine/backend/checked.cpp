@@ -23,6 +23,7 @@ class CheckedBackend final : public Backend {
   std::string_view name() const override { return fast_->name(); }
   DType real() const override { return fast_->real(); }
   DType products() const override { return fast_->products(); }
+  bool tf32() const override { return fast_->tf32(); }
   DType attention_products() const override { return fast_->attention_products(); }
   std::string description() const override { return text(fast_->description(), "; checked by ", oracle_->name()); }
 

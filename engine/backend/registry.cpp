@@ -16,6 +16,14 @@ std::unique_ptr<Backend> make_backend(std::string_view name, BackendOptions opti
   fail(ErrorKind::usage, "unknown backend \"", name, "\"; expected one of: cpu, cuda, reference");
 }
 
+std::string_view precision_of(const Backend& backend) {
+  switch (backend.products()) {
+    case DType::f64: return "f64";
+    case DType::bf16: return "bf16";
+    default: return backend.tf32() ? "tf32" : "f32";
+  }
+}
+
 Storage make_storage(Backend& backend, std::int64_t rows, std::int64_t cols, DType dtype) {
   assert(rows >= 0 && cols >= 0);
   std::int64_t elements = 0, bytes = 0;

@@ -3,10 +3,9 @@
 #include "bertx/model.h"
 
 namespace bertx {
-namespace {
 
 // What a caller of the library could get wrong; files were checked when they were read.
-void check(const Batch& batch, const Config& config) {
+void Model::check(const Batch& batch) const {
   if (batch.sequences() == 0 || batch.starts.front() != 0 || batch.starts.back() != batch.tokens() ||
       batch.types.size() != batch.ids.size()) {
     fail(ErrorKind::usage, "batch: found ", batch.tokens(), " ids, ", batch.types.size(), " types and ",
@@ -18,6 +17,9 @@ void check(const Batch& batch, const Config& config) {
       fail(ErrorKind::usage, "batch: sequence ", b, " has ", length, " tokens, expected 0 to ", config.positions,
            " (max_position_embeddings)");
     }
+    if (pooler && length == 0) {
+      fail(ErrorKind::usage, "batch: sequence ", b, " is empty, expected at least one token to classify");
+    }
   }
   for (std::size_t t = 0; t < batch.ids.size(); ++t) {
     if (batch.ids[t] < 0 || batch.ids[t] >= config.vocab || batch.types[t] < 0 || batch.types[t] >= config.types) {
@@ -27,24 +29,23 @@ void check(const Batch& batch, const Config& config) {
   }
 }
 
-}  // namespace
-
 // -> hidden states [H, T]
 Tensor Model::encode(Exec& exec, const Batch& batch, Saved* saved, std::vector<Tensor>* every_layer) const {
-  return run_encoder(exec, batch, saved, every_layer, {});
+  check(batch);
+  return run_encoder(exec, {exec.integers(batch.ids), exec.integers(batch.types), exec.integers(batch.starts)}, saved,
+                     every_layer, {});
 }
 
 // -> hidden states [H, T], or [H, n] of the tokens wanted
-Tensor Model::run_encoder(Exec& exec, const Batch& batch, Saved* saved, std::vector<Tensor>* every_layer,
+Tensor Model::run_encoder(Exec& exec, const BatchTensors& batch, Saved* saved, std::vector<Tensor>* every_layer,
                           Tensor only) const {
-  check(batch, config);
-  const Tensor ids = exec.integers(batch.ids), types = exec.integers(batch.types), starts = exec.integers(batch.starts);
+  const auto& [ids, types, starts] = batch;
   if (saved) {
     saved->ids = ids, saved->types = types, saved->starts = starts;
     saved->layers.resize(layers.size());
   }
   const bool keep = saved || every_layer;
-  Tensor x = exec.take(config.hidden, batch.tokens()), y;
+  Tensor x = exec.take(config.hidden, ids.cols), y;
   embeddings.forward(exec, ids, types, starts, x, saved ? &saved->embeddings : nullptr);
   if (every_layer) every_layer->assign(1, x);
   for (std::size_t i = 0; i < layers.size(); ++i) {

@@ -14,15 +14,13 @@
 namespace bertx {
 
 Tensor Model::forward(Exec& exec, const Batch& batch, Saved* saved) const {
+  check(batch);
+  return forward(exec, {exec.integers(batch.ids), exec.integers(batch.types), exec.integers(batch.starts)}, saved);
+}
+
+Tensor Model::forward(Exec& exec, const BatchTensors& batch, Saved* saved) const {
   Tensor first_tokens;  // a pooler reads the first token of each sequence only
-  if (pooler) {
-    for (std::int64_t b = 0; b < batch.sequences(); ++b) {
-      if (batch.starts[b] == batch.starts[b + 1]) {
-        fail(ErrorKind::usage, "batch: sequence ", b, " is empty, expected at least one token to classify");
-      }
-    }
-    first_tokens = exec.integers(std::span(batch.starts).first(static_cast<std::size_t>(batch.sequences())));
-  }
+  if (pooler) first_tokens = batch.starts.col_range(0, batch.starts.cols - 1);
   Tensor hidden = run_encoder(exec, batch, saved, nullptr, exec.all_tokens ? Tensor{} : first_tokens);
   const Tensor picked = exec.all_tokens ? first_tokens : Tensor{};
   if (!picked.empty()) {

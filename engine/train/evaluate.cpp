@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "bertx/error.h"
+#include "bertx/recorded_passes.h"
 #include "bertx/train.h"
 #include "train/examples.h"
 
@@ -64,6 +65,7 @@ EvalResult evaluate(Backend& backend, const Model& model, std::span<const Encode
   fill_labels(result.predictions, examples, options.kind);
 
   Arena arena(backend);
+  RecordedPasses passes(backend, model);
   std::vector<float> host;
   double loss_sum = 0;
   std::int64_t loss_count = 0, batches = 0;
@@ -77,7 +79,7 @@ EvalResult evaluate(Backend& backend, const Model& model, std::span<const Encode
     const Batch batch = collate(examples, indices, options.kind, outputs);
     arena.reset();
     Exec exec{backend, arena};
-    const Tensor logits = model.forward(exec, batch);  // [outputs, size]
+    const Tensor logits = passes.forward(exec, batch);  // [outputs, size]
     if (options.kind != LabelKind::none) {
       const std::int64_t weight = loss_weight(batch, options.kind);
       if (weight > 0) loss_sum += model.loss(exec, batch, logits) * static_cast<double>(weight);

@@ -66,6 +66,53 @@ TEST(EmulatedRuntime, AGraphRepeatsWhatWasCaptured) {
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
+TEST(EmulatedRuntime, AGraphOwnsWhatWasAllocatedInIt) {
+  const Emulation emulation({});
+  const std::size_t before = cuda_emulation::device_bytes();
+  OnDevice<float> out(2);
+  cudaStream_t stream;
+  ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
+  for (const bool given_back : {true, false}) {
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    float* scratch = nullptr;
+    ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), cudaSuccess);
+    ASSERT_EQ(cudaMallocAsync(&scratch, 8, stream), cudaSuccess);
+    ASSERT_EQ(cudaMemsetAsync(scratch, 0, 8, stream), cudaSuccess);
+    ASSERT_EQ(launch(add_one, 1, 2, 0, stream, scratch), cudaSuccess);
+    ASSERT_EQ(cudaMemcpyAsync(out.data(), scratch, 8, cudaMemcpyDeviceToDevice, stream), cudaSuccess);
+    EXPECT_EQ(cudaFreeAsync(out.data(), stream), cudaErrorInvalidValue);  // it is not the graph's
+    if (given_back) {
+      EXPECT_EQ(cudaFreeAsync(scratch, stream), cudaSuccess);
+    }
+    ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+    ASSERT_EQ(cudaGraphInstantiate(&exec, graph), cudaSuccess);
+    ASSERT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+    ASSERT_EQ(cudaGraphLaunch(exec, stream), cudaSuccess);
+    EXPECT_EQ(out.values(), (std::vector<float>{1, 1}));
+    // What a run has left the next cannot allocate again.
+    EXPECT_EQ(cudaGraphLaunch(exec, stream), given_back ? cudaSuccess : cudaErrorInvalidValue);
+    EXPECT_EQ(cudaGraphExecDestroy(exec), cudaSuccess);
+    EXPECT_EQ(cuda_emulation::device_bytes(), before + 8);  // of `out`
+  }
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+}
+
+TEST(EmulatedRuntime, NoGraphReadsPageableMemory) {
+  const Emulation emulation({});
+  OnDevice<float> x(2);
+  const float values[2] = {5, 6};
+  cudaStream_t stream;
+  cudaGraph_t graph;
+  ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), cudaSuccess);
+  EXPECT_EQ(cudaMemcpyAsync(x.data(), values, sizeof(values), cudaMemcpyHostToDevice, stream),
+            cudaErrorStreamCaptureUnsupported);
+  ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+}
+
 TEST(EmulatedRuntime, MemoryIsLimitedCheckedAndCounted) {
   const Emulation emulation({.memory_bytes = 1000});
   const std::size_t before = cuda_emulation::device_bytes();

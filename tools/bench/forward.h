@@ -32,10 +32,11 @@ struct BenchRow {
   std::int64_t arena = 0;   ///< training: bytes of activations
 };
 
+/// "f64" or "f32"
 std::string dtype_name(DType type);
 /// Between results of sparse and dense matrices with the same numbers, relative to the largest: bf16 rounds the inputs
-/// of dense products by up to 2^-8, layer after layer.
-double accepted_difference(DType products);
+/// of dense products by up to 2^-8, TF32 by 2^-11, layer after layer.
+double accepted_difference(const Backend& backend);
 
 /// Forward passes of every variant on every one of `texts`, in turn. Prepares the models for inference first. Throws
 /// Error(numeric) where a variant's logits differ from those of its twin by more than 1e-4 of the largest.

@@ -100,7 +100,7 @@ double checked_difference(Backend& backend, const MakeModel& make, Trainee& spar
   for (const auto& [what, a, b] : {std::tuple{"loss", found.loss, expected.loss},
                                    std::tuple{"gradient norm", found.gradient_norm, expected.gradient_norm}}) {
     const double difference = std::fabs(a - b) / std::max(std::fabs(b), 1e-6);
-    const double accepted = accepted_difference(backend.products());
+    const double accepted = accepted_difference(backend);
     if (!(difference <= accepted)) {
       fail(ErrorKind::numeric, "kernel ", sparse.kernel, ": the ", what, " of an update is ", a, "; expected ", b,
            ", that of a dense model under the same mask, to ", accepted, " of it");
@@ -198,7 +198,7 @@ std::vector<BenchRow> time_training(Backend& backend, const MakeModel& make, std
     row.sparsity = cell.trained->sparsity;
     row.texts = texts[cell.texts];
     row.threads = runs.threads;
-    row.dtype = dtype_name(backend.products());
+    row.dtype = precision_of(backend);
     row.kernel = cell.trained->kernel;
     row.min_ms = timing.min_ms;
     row.median_ms = timing.median_ms;

@@ -36,7 +36,7 @@ std::vector<float> Classifier::logits(std::span<const Encoding> texts) {
   }
   arena_.reset();
   Exec exec{backend_, arena_};
-  const Tensor device = model_.forward(exec, batch);  // [labels, texts]
+  const Tensor device = passes_.forward(exec, batch);  // [labels, texts]
   std::vector<float> host(static_cast<std::size_t>(device.size()));
   backend_.download(device, view(host.data(), device.rows, device.cols, DType::f32));
   std::vector<float> out(host.size());

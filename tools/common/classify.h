@@ -9,6 +9,7 @@
 #include "bertx/arena.h"
 #include "bertx/error.h"
 #include "bertx/model.h"
+#include "bertx/recorded_passes.h"
 #include "bertx/tokenizer.h"
 
 namespace bertx::tools {
@@ -28,17 +29,17 @@ auto blame_weights(Backend& backend, Model& model, const std::filesystem::path& 
   }
 }
 
-/// Runs ragged batches; keeps its memory from one to the next.
+/// Runs ragged batches; keeps its memory from one to the next. The model must be prepared, and stay as it is.
 class Classifier {
  public:
-  Classifier(Backend& backend, const Model& model) : backend_(backend), model_(model), arena_(backend) {}
+  Classifier(Backend& backend, const Model& model) : backend_(backend), arena_(backend), passes_(backend, model) {}
   /// [texts, labels]. Throws Error(numeric) where one is not finite.
   std::vector<float> logits(std::span<const Encoding> texts);
 
  private:
   Backend& backend_;
-  const Model& model_;
   Arena arena_;
+  RecordedPasses passes_;
 };
 
 /// What logits say: one label and its probability (single label), those above one half and theirs (multi-label), or

@@ -16,6 +16,7 @@ class CudaBackend final : public Backend {
   std::string_view name() const override { return "cuda"; }
   DType real() const override { return DType::f32; }
   DType products() const override { return options_.products; }
+  bool tf32() const override { return options_.products == DType::f32 && options_.tf32; }
   DType attention_products() const override { return options_.products; }
   std::string description() const override;
 
@@ -26,6 +27,9 @@ class CudaBackend final : public Backend {
   void download(Tensor device, Tensor host) override;
   void fill(Tensor x, double value) override;
   void copy(Tensor from, Tensor to) override;
+
+  // recording.cpp
+  std::unique_ptr<Recording> record(const std::function<void()>& operations) override;
 
   // products.cpp
   void gemm(Trans trans_a, Trans trans_b, Tensor a, Tensor b, Tensor c, Write write) override;

@@ -74,13 +74,13 @@ Device::Device() {
 
 void* Device::take(std::size_t bytes) {
   void* data = nullptr;
-  cudaError_t error = cudaMallocAsync(&data, bytes, stream_);
-  if (error != cudaSuccess) {
+  cudaError_t error = cudaMallocAsync(&data, bytes, stream());
+  if (error != cudaSuccess && recording_ == nullptr) {
     // The pool may hold pieces of other sizes; what nobody uses goes back to the device first.
     cudaGetLastError();
     cudaStreamSynchronize(stream_);
     cudaMemPoolTrimTo(pool_, 0);
-    error = cudaMallocAsync(&data, bytes, stream_);
+    error = cudaMallocAsync(&data, bytes, stream());
   }
   if (error == cudaSuccess) return data;
   cudaGetLastError();
@@ -92,13 +92,13 @@ void* Device::take(std::size_t bytes) {
 
 Buffer Device::allocate(std::size_t bytes) {
   void* const data = take(std::max<std::size_t>(bytes, 64));
-  return {std::shared_ptr<void>(data, [stream = stream_](void* p) { cudaFreeAsync(p, stream); }), bytes};
+  return {std::shared_ptr<void>(data, [stream = stream()](void* p) { cudaFreeAsync(p, stream); }), bytes};
 }
 
 // Memory that is not pinned has been read when the call returns.
 void Device::write(const void* host, void* device, std::size_t bytes) {
   if (bytes == 0) return;
-  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_), "copy to the device");
+  check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream()), "copy to the device");
 }
 
 void Device::read(const void* device, void* host, std::size_t bytes) {

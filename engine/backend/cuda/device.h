@@ -1,6 +1,7 @@
 // The GPU as this process uses it: one device, one stream, one pool of memory, one handle of cuBLASLt. All work goes
 // into the one stream in the order of the calls, so memory that is given back may be given out again at once, and
-// threads that share a backend need no lock around an operation.
+// threads that share a backend need no lock around an operation. Only what a thread records (recording.cpp) goes into a
+// stream of its own, in which nothing is done.
 #pragma once
 
 #include <cublasLt.h>
@@ -25,7 +26,9 @@ class Device {
   /// Error(usage) with the driver's words where no GPU can be used.
   static Device& get();
 
-  cudaStream_t stream() const { return stream_; }
+  cudaStream_t stream() const { return recording_ != nullptr ? recording_ : stream_; }
+  /// What this thread calls goes into `stream` from now on; null: into that of all again.
+  static void record_into(cudaStream_t stream) { recording_ = stream; }
   cublasLtHandle_t blas() const { return blas_; }
   /// Scratch of dense products, which the stream puts one behind the other.
   void* workspace() const { return workspace_; }
@@ -57,6 +60,7 @@ class Device {
   Device();
   void* take(std::size_t bytes);
 
+  static inline thread_local cudaStream_t recording_ = nullptr;
   cudaStream_t stream_ = nullptr;
   cudaMemPool_t pool_ = nullptr;
   cublasLtHandle_t blas_ = nullptr;

@@ -11,6 +11,7 @@
 // - All operations of one backend may be called from many threads at once, on different outputs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -111,6 +112,14 @@ class PreparedWeight {
   virtual std::vector<TunedTime> tuning() const { return {}; }
 };
 
+/// Operations that were put down once, to be run again as one; made by Backend::record.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  /// Does them with what now lies in the memory that they were called with.
+  virtual void run() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -118,7 +127,9 @@ class Backend {
   virtual DType real() const = 0;             ///< type of activations and parameters
   /// What the inputs of dense products are rounded to: real() or less.
   virtual DType products() const { return real(); }
-  /// The same of the products within attention, which the cpu backend leaves in f32.
+  /// Whether products() is f32, but their inputs are rounded to TF32.
+  virtual bool tf32() const { return false; }
+  /// What products() is for the products within attention, which the cpu backend leaves in f32.
   virtual DType attention_products() const { return real(); }
   virtual std::string description() const = 0;  ///< versions and device, one line, for --version and reports
 
@@ -132,6 +143,15 @@ class Backend {
   virtual void download(Tensor device, Tensor host) = 0;
   virtual void fill(Tensor x, double value) = 0;  ///< of any dtype
   virtual void copy(Tensor from, Tensor to) = 0;  ///< same dtype and shape
+
+  /// Puts down what `operations` calls, without doing it (CUDA graphs); null where this backend gains nothing by it,
+  /// and then `operations` is not called. They must have been called in the same way before, so that whatever is
+  /// planned, measured or allocated once is there; they may not move anything between host and device nor return a
+  /// number, and the memory that they work in must outlive the recording.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& operations) {
+    static_cast<void>(operations);
+    return nullptr;
+  }
 
   // ---- products -----------------------------------------------------------------------------------------------
   /// C [m, n] = op(A) [m, k] op(B) [k, n]  (+ C). k = 0 gives 0.
@@ -238,6 +258,9 @@ class Backend {
   /// One update of all items. Gradients become 0 as they are read, so that the next step need not clear them.
   virtual void adamw(const AdamWStep& step, std::span<const AdamWItem> items) = 0;
 };
+
+/// What the products of a backend run in: "f64", "f32", "tf32" or "bf16".
+std::string_view precision_of(const Backend& backend);
 
 /// y [F, T] = activation(y + bias) + residual, after a product that does not do it in its own pass.
 void apply_epilogue(Backend& backend, const Epilogue& epilogue, Tensor y);

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "bertx/tensor.h"
+
 namespace bertx {
 
 /// B sequences of T tokens in all. Sequence b holds the tokens [starts[b], starts[b + 1]).
@@ -23,6 +25,12 @@ struct Batch {
   std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
   std::int64_t sequences() const { return starts.empty() ? 0 : static_cast<std::int64_t>(starts.size()) - 1; }
   bool labelled() const { return !labels.empty() || !targets.empty(); }
+};
+
+/// What a model reads of a batch, in a backend's memory.
+struct BatchTensors {
+  Tensor ids, types;  ///< i32 [1, T]
+  Tensor starts;      ///< i32 [1, B + 1]
 };
 
 }  // namespace bertx

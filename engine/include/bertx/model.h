@@ -57,6 +57,10 @@ class Model {
   /// Logits: [labels, B] sequence classification, [labels, T] token classification, [2, T] QA, [vocab, T] masked LM;
   /// without a head the pooler's output [H, B], or the hidden states where there is no pooler.
   Tensor forward(Exec& exec, const Batch& batch, Saved* saved = nullptr) const;
+  /// The same of a batch that lies in the backend's memory, where nobody can look whether it is a good one.
+  Tensor forward(Exec& exec, const BatchTensors& batch, Saved* saved = nullptr) const;
+  /// Throws Error(usage) that names what of a batch `forward` could not work with.
+  void check(const Batch& batch) const;
   /// Mean loss of `batch` given its logits; dlogits (may be empty) becomes its gradient times `scale`.
   double loss(Exec& exec, const Batch& batch, Tensor logits, double scale = 1.0, Tensor dlogits = {}) const;
   /// Gradients of all parameters that have one, from dlogits (used up). The arena is left as it was found.
@@ -88,7 +92,8 @@ class Model {
 
  private:
   /// encode, but of the last layer `only` these tokens' outputs where it is not empty: [H, n].
-  Tensor run_encoder(Exec& exec, const Batch& batch, Saved* saved, std::vector<Tensor>* every_layer, Tensor only) const;
+  Tensor run_encoder(Exec& exec, const BatchTensors& batch, Saved* saved, std::vector<Tensor>* every_layer,
+                     Tensor only) const;
   std::string prefix() const { return head.kind == HeadKind::none ? "" : "bert."; }
 };
 

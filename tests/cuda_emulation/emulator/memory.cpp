@@ -46,6 +46,8 @@ cudaError_t copy_async(const Copy& c, cudaMemcpyKind kind, cudaStream_t stream) 
   if (from_host && to_host) return runtime.enqueue(stream, [c] { c.run(); });
   // Pageable memory is copied before the call returns; pinned memory when the stream comes to it.
   if (from_host && !holds(runtime.pinned, c.from, c.from_bytes())) {
+    // A graph would read it at each of its runs, from where it lay at the first.
+    if (runtime.stream(stream).capturing != nullptr) return runtime.report(cudaErrorStreamCaptureUnsupported);
     std::vector<char> staged(static_cast<const char*>(c.from), static_cast<const char*>(c.from) + c.from_bytes());
     return runtime.enqueue(stream, [c, staged = std::move(staged)] {
       Copy again = c;
@@ -96,7 +98,20 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   runtime.device_bytes += bytes;
   return cudaSuccess;
 }
-cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) { return cudaMalloc(memory, bytes); }
+// Captured, it is the graph's: fresh, and so NaN, in each of its runs.
+cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t stream) {
+  Runtime& runtime = Runtime::get();
+  const std::scoped_lock lock(runtime.mutex);
+  const cudaError_t error = cudaMalloc(memory, bytes);
+  CUgraph_st* const graph = runtime.stream(stream).capturing;
+  if (error != cudaSuccess || graph == nullptr || *memory == nullptr) return error;
+  graph->memory->blocks.insert(*memory);
+  graph->held.insert(*memory);
+  return runtime.enqueue(stream, [at = *memory, bytes] { std::memset(at, 0xFF, bytes); });
+}
+GraphMemory::~GraphMemory() {
+  for (void* const block : blocks) release(block);
+}
 cudaError_t cudaFree(void* memory) {
   const cudaError_t error = Runtime::get().finish();
   if (memory == nullptr) return error;
@@ -107,6 +122,11 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   Runtime& runtime = Runtime::get();
   const std::scoped_lock lock(runtime.mutex);
   if (runtime.device.find(memory) == runtime.device.end()) return runtime.report(cudaErrorInvalidValue);
+  if (CUgraph_st* const graph = runtime.stream(stream).capturing) {
+    // It could free what others have allocated, but only once.
+    if (graph->held.erase(memory) == 0) return runtime.report(cudaErrorInvalidValue);
+    return runtime.enqueue(stream, [memory, bytes = runtime.device.at(memory)] { std::memset(memory, 0xFF, bytes); });
+  }
   if (runtime.sticky != cudaSuccess) return release(memory);
   return runtime.enqueue(stream, [memory] { release(memory); });
 }

@@ -5,7 +5,9 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,11 +16,19 @@
 
 using Work = std::function<void()>;
 
+/// Memory that was allocated while a graph was captured: the graph's, until the last copy of it goes.
+struct GraphMemory {
+  ~GraphMemory();
+  std::set<void*> blocks;
+};
 struct CUgraph_st {
   std::vector<Work> work;
+  std::shared_ptr<GraphMemory> memory = std::make_shared<GraphMemory>();
+  std::set<void*> held;  ///< of it, what the work has not given back
 };
 struct CUgraphExec_st {
-  std::vector<Work> work;
+  CUgraph_st graph;
+  bool launched = false;
 };
 struct CUstream_st {
   CUgraph_st* capturing = nullptr;

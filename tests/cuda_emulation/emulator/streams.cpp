@@ -65,11 +65,14 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
-  *exec = new CUgraphExec_st{graph->work};
+  *exec = new CUgraphExec_st{*graph};
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  for (const Work& work : exec->work) {
+  // What the first run has left allocated the second cannot allocate.
+  if (exec->launched && !exec->graph.held.empty()) return Runtime::get().report(cudaErrorInvalidValue);
+  exec->launched = true;
+  for (const Work& work : exec->graph.work) {
     if (const cudaError_t error = Runtime::get().enqueue(stream, work); error != cudaSuccess) return error;
   }
   return cudaSuccess;
