@@ -86,6 +86,29 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], const std::uint32_t (&a)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
+/// d [16, 8] += a [16, 32] b [32, 8], of which `a` holds two numbers of each four columns, as a [16, 16], and `places`
+/// says which two (structured_layout.h); of the lanes 4g to 4g + 3 those from 2 kSelector on are asked.
+template <int kSelector>
+__device__ __forceinline__ void mma_bf16_structured(float (&d)[4], const std::uint32_t (&a)[4],
+                                                    const std::uint32_t (&b)[4], std::uint32_t places) {
+#ifdef BERTX_CUDA_EMULATION
+  cuda_emulation::mma_sp_m16n8k32_bf16(d, a, b, places, kSelector, cuda_emulation::Where::current());
+#else
+// What the metadata promises is in order; before PTX 8.5 there was no way to say so.
+#if __CUDACC_VER_MAJOR__ > 12 || (__CUDACC_VER_MAJOR__ == 12 && __CUDACC_VER_MINOR__ >= 5)
+#define BERTX_MMA_SP "mma.sp::ordered_metadata"
+#else
+#define BERTX_MMA_SP "mma.sp"
+#endif
+  asm volatile(BERTX_MMA_SP
+               ".sync.aligned.m16n8k32.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+               "{%8, %9, %10, %11}, {%0, %1, %2, %3}, %12, %13;"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(b[2]), "r"(b[3]), "r"(places),
+                 "n"(kSelector));
+#undef BERTX_MMA_SP
+#endif
+}
 /// d [16, 8] += a [16, 8] b [8, 8], a and b of to_tf32
 __device__ __forceinline__ void mma_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
 #ifdef BERTX_CUDA_EMULATION

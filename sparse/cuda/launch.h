@@ -82,6 +82,17 @@ int spmm_tiled(Stream stream, const Tiled& w, Input x, Output y, std::int64_t to
 /// Takes over new values [nnz] of the CSR, f32; places [entries] as in tiled_layout.h.
 int update_tiled(Stream stream, const Tiled& w, const float* values, const std::int32_t* places, std::int64_t entries);
 
+/// A 2:4 matrix in the layout of structured_layout.h, in bf16, its arrays in device memory.
+struct Structured {
+  std::int64_t rows = 0, cols = 0;
+  int panels = 0, tiles = 0;              ///< of 128 rows and of 64 columns (tiling.h), filled up with zeros
+  const std::uint16_t* values = nullptr;  ///< [panels * 128, tiles * 32]: two of each four columns
+  const std::uint32_t* places = nullptr;  ///< [panels * 4, tiles * 2, 32]: which two
+};
+/// x [cols, tokens] in bf16 -> y [rows, tokens], by tensor cores.
+int spmm_structured(Stream stream, const Structured& w, Input x, Output y, std::int64_t tokens,
+                    const Epilogue& epilogue);
+
 /// dvalues [nnz] += the entries of dy [rows, tokens] xᵀ [tokens, cols] on the pattern, f32. A value's sums come one
 /// block of tokens after the other, in an order that depends on nothing else. pattern.values is not read.
 int sddmm(Stream stream, const Csr& pattern, Input dy, Input x, std::int64_t tokens, float* dvalues);

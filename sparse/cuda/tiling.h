@@ -42,6 +42,12 @@ BERTX_HOST_DEVICE constexpr std::int64_t tiled_shared_bytes(int tile_columns, in
   return 2 * (tile_bytes(tile_columns, block_tokens, element_bytes) + std::int64_t{most_entries} * entry_bytes(bf16));
 }
 
+// ---- 2:4 products
+// --------------------------------------------------------------------------------------------------
+
+/// Rows and columns of a block's tile of weights.
+constexpr int kStructuredRows = 128, kStructuredColumns = 64;
+
 // ---- weight gradients
 // --------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
 #include "backend/cuda/device.h"
 #include "cuda/launch.h"
+#include "cuda/structured_layout.h"
 #include "cuda/tiled_layout.h"
 
 namespace bertx::cuda {

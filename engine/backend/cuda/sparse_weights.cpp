@@ -3,7 +3,6 @@
 #include <optional>
 
 #include "backend/cuda/rounded.h"
-#include "backend/tuning_wanted.h"
 #include "bertx/error.h"
 
 namespace bertx::cuda {
@@ -86,6 +85,32 @@ class TiledWeight final : public Weight {
 
 constexpr int kTileColumns[] = {64, 128};
 
+/// Two of each four columns, by tensor cores.
+class StructuredWeight final : public Weight {
+ public:
+  StructuredWeight(Device& device, const ours::StructuredLayout& layout)
+      : device_(device),
+        values_(array_on_device(device, layout.values)),
+        places_(array_on_device(device, layout.places)),
+        structured_(layout.shape) {
+    structured_.values = static_cast<const std::uint16_t*>(values_.data.get());
+    structured_.places = static_cast<const std::uint32_t*>(places_.data.get());
+  }
+  std::string_view kernel() const override { return "2:4-bf16"; }
+  std::size_t bytes() const override { return values_.bytes + places_.bytes; }
+  // Y [rows, T] = activation(W X [cols, T] + bias) + residual
+  void apply(Tensor x, Tensor y, const Epilogue& epilogue) const override {
+    with_numbers(device_, Number::bf16, x, [&](ours::Input numbers) {
+      return ours::spmm_structured(device_.stream(), structured_, numbers, output(y), x.cols, inside(epilogue));
+    });
+  }
+
+ private:
+  Device& device_;
+  Buffer values_, places_;
+  ours::Structured structured_;
+};
+
 }  // namespace
 
 SparseMatrix::SparseMatrix(Device& on, const CsrPattern& pattern, Tensor values, bool bf16)
@@ -126,6 +151,12 @@ std::vector<Candidate> sparse_candidates(const std::shared_ptr<const SparseMatri
   rows("csr, 32 tokens", Form::rows_32);
   rows("csr, 128 tokens", Form::rows_128);
   if (number == Number::bf16) rows("csr, 256 tokens", Form::rows_256);
+  if (number == Number::bf16 && ours::two_of_four(matrix->on_host())) {
+    out.push_back({"2:4", [matrix] {
+                     return std::make_unique<StructuredWeight>(matrix->device,
+                                                               ours::structured_layout(matrix->on_host()));
+                   }});
+  }
   for (const int tile : kTileColumns) {
     ours::TiledOptions options;
     options.tile_columns = tile;

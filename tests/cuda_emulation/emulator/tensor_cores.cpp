@@ -82,6 +82,54 @@ void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uin
   multiply<Tf32Product>(d, a, b, where);
 }
 
+void mma_sp_m16n8k32_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[4], std::uint32_t places,
+                          int selector, Where where) {
+  struct Lane {
+    float* d;
+    const std::uint32_t *a, *b;
+    std::uint32_t places;
+    int selector;
+    bool whole, ordered;
+  } mine{d, a, b, places, selector, false, true};
+  meet_warp(
+      0xFFFFFFFFu,
+      [](void* const(&lanes)[32], unsigned here) {
+        if (here != 0xFFFFFFFFu) return;
+        const auto lane = [&](int i) -> Lane& { return *static_cast<Lane*>(lanes[i]); };
+        float whole_a[16][32] = {}, whole_b[32][8];
+        bool ordered = true;
+        for (int i = 0; i < 32; ++i) {
+          const int g = i / 4, q = i % 4;
+          for (int r = 0; r < 4; ++r) {
+            for (int half = 0; half < 2; ++half) {
+              whole_b[8 * r + 2 * q + half][g] = of_bf16(lane(i).b[r], half);
+              // Kept number 2q + half of the first eight (r < 2) or the last: of four columns number q, or 4 + q.
+              const int row = g + r % 2 * 8, four = q + r / 2 * 4;
+              const int from = 4 * g + 2 * lane(i).selector + four / 4;
+              const std::uint32_t bits = lane(from).places >> (r % 2 * 16 + four % 4 * 4) & 0xFu;
+              const std::uint32_t first = bits & 3u, second = bits >> 2;
+              ordered = ordered && first < second;
+              whole_a[row][4 * four + static_cast<int>(half == 0 ? first : second)] = of_bf16(lane(i).a[r], half);
+            }
+          }
+        }
+        for (int i = 0; i < 32; ++i) {
+          for (int e = 0; e < 4; ++e) {
+            double sum = lane(i).d[e];
+            for (int n = 0; n < 32; ++n) {
+              sum += static_cast<double>(whole_a[i / 4 + e / 2 * 8][n]) * whole_b[n][i % 4 * 2 + e % 2];
+            }
+            lane(i).d[e] = static_cast<float>(sum);
+          }
+          lane(i).whole = true;
+          lane(i).ordered = ordered;
+        }
+      },
+      &mine, where);
+  if (!mine.whole) refuse("multiplies with tensor cores in a warp that is not whole", where);
+  if (!mine.ordered) refuse("multiplies a structured matrix whose places do not ascend", where);
+}
+
 void ldmatrix_x4(std::uint32_t (&r)[4], const void* row, bool transposed, Where where) {
   struct Load {
     std::uint32_t* r;

@@ -23,6 +23,14 @@ void mma_m16n8k16_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::ui
 ///   b[0]: row q of column g       b[1]: row q + 4 of column g;  d as above
 void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], Where where);
 
+/// d [16, 8] += a [16, 32] b [32, 8], a and b bf16 (PTX ISA, "Matrix Fragments for sparse mma.m16n8k32"). Of each four
+/// columns of a two are given, as a [16, 16] of mma_m16n8k16_bf16. Which two, four bits say, the lower two of them the
+/// first; they come from the lanes of which q is 2 * selector (columns 0 to 15) and 2 * selector + 1 (16 to 31): bits
+/// 0 to 15 of row g, 16 to 31 of row g + 8, four for each four columns. They must be ascending.
+///   b[i]: rows 8i + 2q, 8i + 2q + 1 of column g;  d as above
+void mma_sp_m16n8k32_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[4], std::uint32_t places,
+                          int selector, Where where);
+
 /// Four matrices of 8 x 8 16-bit elements from shared memory: lanes 8m to 8m + 7 name the rows (16 bytes, aligned) of
 /// matrix m; register m gets row g, columns 2q and 2q + 1, or of the transposed matrix.
 void ldmatrix_x4(std::uint32_t (&r)[4], const void* row, bool transposed, Where where);

@@ -1,0 +1,81 @@
+// The cuda backend's choice among the forms of a weight: taken from what an earlier process has measured, and 2:4 among
+// them where a matrix is one.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "backend/tuning/tuning_file.h"
+#include "scene.h"
+
+namespace bertx::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kRows = 40, kCols = 72;
+
+class GpuTuning : public CudaTest {
+ protected:
+  void SetUp() override {
+    CudaTest::SetUp();
+    std::string pattern = (fs::temp_directory_path() / "bertx-tuning-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+    ::setenv("BERTX_TUNE", "on", 1);
+    ::setenv("BERTX_TUNE_FILE", (directory_ / "tuning.json").c_str(), 1);
+  }
+  void TearDown() override {
+    ::setenv("BERTX_TUNE", "off", 1);
+    ::unsetenv("BERTX_TUNE_FILE");
+    fs::remove_all(directory_);
+    CudaTest::TearDown();
+  }
+  /// As if an earlier process had found `best` twice as fast as all others for any number of tokens.
+  void remember(Backend& backend, const WeightShape& shape, const std::string& best) const {
+    std::string device(backend.description().substr(std::string("cuda: ").size()));
+    device.resize(device.rfind(", "));  // "…, bf16 products"
+    Timings timings;
+    for (const std::int64_t tokens : {1, 8, 32, 128, 512, 2048}) {
+      for (const char* name : {"csr", "csr, 8 lanes a row", "csr, 32 tokens", "csr, 128 tokens", "csr, 256 tokens",
+                               "csr, tiles of 64", "csr, tiles of 128", "2:4", "dense-bf16"}) {
+        timings[tokens][name] = name == best ? 1 : 2;
+      }
+    }
+    TuningFile((directory_ / "tuning.json.cuda").string(), {device, "cuda"}).put(key_of(shape), timings);
+  }
+  fs::path directory_;
+};
+
+TEST_F(GpuTuning, TakesWhatAnEarlierProcessFoundAndTwoOfFourWhereItIs) {
+  const auto backend = make_checked_backend(make_cuda({DType::bf16}), make_reference_backend());
+  RandomSource random(3);
+  std::vector<std::int32_t> starts{0}, columns;
+  std::vector<double> values;
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    for (std::int64_t c = 0; c < kCols; ++c) {
+      if (c % 4 != r % 4 && c % 4 != (r + 2) % 4) continue;
+      columns.push_back(static_cast<std::int32_t>(c));
+      values.push_back(random.normal());
+    }
+    starts.push_back(static_cast<std::int32_t>(columns.size()));
+  }
+  const auto nnz = static_cast<std::int64_t>(columns.size());
+  remember(*backend, {kRows, kCols, nnz, "bf16"}, "2:4");
+
+  const Storage row_start = make_indices(*backend, starts), column = make_indices(*backend, columns),
+                value = make_matrix(*backend, 1, nnz, values);
+  const CsrPattern pattern{kRows, kCols, nnz, row_start.tensor, column.tensor, {}, {}, {}};
+  const auto prepared = backend->prepare_csr(pattern, value.tensor);
+  EXPECT_EQ(prepared->kernel(), "2:4-bf16");
+  ASSERT_EQ(prepared->tuning().size(), 6u * 9);
+  Scene s(*backend, 5, 100);
+  for (const std::int64_t tokens : {1, 13, 32, 33, 140}) {  // every result is checked
+    const Tensor x = s.matrix(kCols, tokens), y = s.output(kRows, tokens);
+    backend->apply(*prepared, x, y, {s.vector(kRows), Activation::gelu_erf, s.matrix(kRows, tokens)});
+    s.trust(y);
+  }
+}
+
+}  // namespace
+}  // namespace bertx::test
