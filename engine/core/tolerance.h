@@ -29,12 +29,17 @@ inline double tolerance(DType type, std::int64_t n, double magnitude) {
   return epsilon(type) * rounding * magnitude + (type == DType::f64 ? 0x1p-1022 : 0x1p-126);
 }
 
-/// The same for a product whose factors are rounded to `inputs` first. Rounding to bf16 moves a factor by at most
+/// The same for a product whose factors are rounded to `inputs` first: bf16, or f16, which stands for TF32 and has as
+/// many bits behind the point. Rounding to bf16 moves a factor by at most
 /// epsilon(bf16) / 2 = 2^-8 of it, so a term of the sum by 2^-7, and the sum by at most 2^-7 Σ|a||b|: a bound that is
 /// never exceeded, however the errors' signs fall. (A product of factors that are bf16 numbers already has no such
-/// error: tests that want to see finer give it those.)
+/// error: tests that want to see finer give it those.) TF32 some hardware cuts off, which moves a factor by all of
+/// epsilon(f16).
 inline double product_tolerance(DType inputs, DType type, std::int64_t n, double magnitude) {
-  return tolerance(type, n, magnitude) + (inputs == DType::bf16 ? epsilon(DType::bf16) * magnitude : 0);
+  const double rounding = inputs == DType::bf16  ? epsilon(DType::bf16)
+                          : inputs == DType::f16 ? 2 * epsilon(DType::f16)
+                                                 : 0;
+  return tolerance(type, n, magnitude) + rounding * magnitude;
 }
 
 }  // namespace bertx

@@ -42,6 +42,39 @@ TEST_F(Tf32, ProductsAreThoseOfTheReferenceToItsRounding) {
   }
 }
 
+// Heads of one tile and of several, features that fill no step; every result is compared.
+TEST_F(Tf32, AttentionIsThatOfTheReferenceToItsRounding) {
+  const auto backend = make_checked_backend(make_cuda(kTf32), make_reference_backend());
+  for (const AttentionShape shape : {AttentionShape{2, 20}, {1, 64}, {3, 7}, {2, 65}}) {
+    SCOPED_TRACE(shape.head_dim);
+    Scene s(*backend, 31, 10);
+    const std::vector<std::int32_t> starts{0, 3, 3, 140, 141, 180};
+    const std::int64_t rows = shape.heads * shape.head_dim, tokens = starts.back();
+    const Tensor q = s.matrix(rows, tokens), k = s.matrix(rows, tokens), v = s.matrix(rows, tokens);
+    const Tensor context = s.output(rows, tokens), log_sum_exp = s.output(shape.heads, tokens);
+    const Tensor dcontext = s.matrix(rows, tokens), dq = s.output(rows, tokens), dk = s.output(rows, tokens),
+                 dv = s.output(rows, tokens), places = s.indices(starts);
+    for (const Dropout dropout : {Dropout{}, Dropout{0.2f, 99}}) {
+      backend->attention(shape, q, k, v, places, dropout, context, log_sum_exp);
+      backend->attention_grad(shape, q, k, v, places, dropout, context, log_sum_exp, dcontext, dq, dk, dv);
+      s.trust(context);
+      s.trust(dq);
+    }
+  }
+}
+
+// A score of one query and one key whose last bit TF32 does not have: attention by f32 would see it.
+TEST_F(Tf32, AttentionRoundsItsInputs) {
+  for (const bool tf32 : {false, true}) {
+    const auto backend = make_cuda(tf32 ? kTf32 : BackendOptions{});
+    const Storage q = make_matrix(*backend, 1, 1, {1 + 0x1p-12}), k = make_matrix(*backend, 1, 1, {1}),
+                  v = make_matrix(*backend, 1, 1, {1}), context = make_storage(*backend, 1, 1, DType::f32),
+                  log_sum_exp = make_storage(*backend, 1, 1, DType::f32), starts = make_indices(*backend, {0, 1});
+    backend->attention({1, 1}, q.tensor, k.tensor, v.tensor, starts.tensor, {}, context.tensor, log_sum_exp.tensor);
+    EXPECT_EQ(values_of(*backend, log_sum_exp.tensor).front(), tf32 ? 1 : 1 + 0x1p-12);
+  }
+}
+
 TEST(Tf32Options, OtherBackendsRefuseIt) {
   for (const char* name : {"cpu", "reference"}) {
     try {

@@ -1,4 +1,4 @@
-// Tiles of attention in bf16 and the registers in which a warp multiplies them.
+// Tiles of attention in the types of tensor cores, and the registers in which a warp multiplies them.
 //
 // A warp has 16 tokens of the block's tile (the rows of its products) and goes through tiles of 64 others. All operands
 // lie in shared memory as [features, tokens]: what a product sums over features is read transposed, what it sums over
@@ -9,77 +9,136 @@
 
 namespace bertx::cuda {
 
-using Bits = std::uint16_t;
-
 constexpr int kWarps = kTile / 16, kMmaThreads = kWarps * kWarp;
-constexpr int kBf16Pitch = kTile + 8;  // rows of 144 bytes: eight of them meet all banks
-constexpr int kBf16Tile = kTile * kBf16Pitch;
-constexpr int kSteps = kTile / 16;  // of 16 features or tokens that are summed over
 constexpr int kBlocks = kTile / 8;  // of 8 columns of a result
 
-using Left = std::uint32_t[kSteps][4];  // 16 x 64, the rows of a warp
-using Result = float[kBlocks][4];       // 16 x 64: element [block][e] lies in row_of(e), column 8 block + column_of(e)
+using Result = float[kBlocks][4];  // 16 x 64: element [block][e] lies in row_of(e), column 8 block + column_of(e)
 
 __device__ inline int lane_of() { return static_cast<int>(threadIdx.x) % kWarp; }
 __device__ inline int row_of(int element) { return lane_of() / 4 + element / 2 * 8; }
 __device__ inline int column_of(int element) { return lane_of() % 4 * 2 + element % 2; }
+/// The first token of this warp in its tile.
+__device__ inline int own_tokens() { return static_cast<int>(threadIdx.x) / kWarp * 16; }
 
-/// tile [kTile, kTile] = rows [row, row_end), columns [column, column_end) of x in bf16; 0 outside of them
-__device__ inline void load_bf16(Bits* tile, ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
-                                 std::int64_t column_end) {
+/// Calls put(row, column, low, high) for pairs of rows [row, row_end), columns [column, column_end) of x in a tile
+/// [kTile, kTile]; 0 outside of them
+template <class Put>
+__device__ inline void for_pairs(ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+                                 std::int64_t column_end, const Put& put) {
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile / 2; i += kMmaThreads) {
     const int down = i / (kTile / 2), across = i % (kTile / 2) * 2;
     const std::int64_t r = row + down, c = column + across;
     const float* const from = x.data + r * x.stride + c;
-    const float low = r < row_end && c < column_end ? from[0] : 0.0f;
-    const float high = r < row_end && c + 1 < column_end ? from[1] : 0.0f;
-    *reinterpret_cast<std::uint32_t*>(tile + down * kBf16Pitch + across) = two_bf16(low, high);
+    put(down, across, r < row_end && c < column_end ? from[0] : 0.0f,
+        r < row_end && c + 1 < column_end ? from[1] : 0.0f);
   }
 }
 
-/// The warp's 16 tokens of a tile [features, tokens], as the left side of a sum over features.
-__device__ inline void take_left(const Bits* tile, int steps, Left& out) {
-  const int matrix = lane_of() / 8, row = lane_of() % 8, token = static_cast<int>(threadIdx.x) / kWarp * 16;
-  for (int s = 0; s < kSteps; ++s) {
-    if (s >= steps) break;
-    sparse::cuda::load_matrices<true>(out[s],
-                                      tile + (s * 16 + matrix / 2 * 8 + row) * kBf16Pitch + token + matrix % 2 * 8);
-  }
-}
+/// Products of bf16 numbers, 16 features or tokens a step.
+struct Bf16Cores {
+  using Number = std::uint16_t;
+  static constexpr int kStep = 16, kSteps = kTile / kStep;
+  static constexpr int kPitch = kTile + 8;  // rows of 144 bytes: eight of them meet all banks
+  using Left = std::uint32_t[kSteps][4];    // 16 x 64, the rows of a warp
 
-/// out [16, 64 tokens] += left [16, features] tile [features, tokens]
-__device__ inline void add_over_features(const Left& left, const Bits* tile, int steps, Result& out) {
-  const int matrix = lane_of() / 8, row = lane_of() % 8;
-  for (int s = 0; s < kSteps; ++s) {
-    if (s >= steps) break;
-    for (int block = 0; block < kBlocks; block += 2) {
-      std::uint32_t right[4];
+  __device__ static void load(Number* tile, ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+                              std::int64_t column_end) {
+    for_pairs(x, row, row_end, column, column_end, [tile](int down, int across, float low, float high) {
+      *reinterpret_cast<std::uint32_t*>(tile + down * kPitch + across) = two_bf16(low, high);
+    });
+  }
+  /// The warp's 16 tokens of a tile [features, tokens], as the left side of a sum over features.
+  __device__ static void take_left(const Number* tile, int steps, Left& out) {
+    const int matrix = lane_of() / 8, row = lane_of() % 8;
+    for (int s = 0; s < kSteps; ++s) {
+      if (s >= steps) break;
       sparse::cuda::load_matrices<true>(
-          right, tile + (s * 16 + matrix % 2 * 8 + row) * kBf16Pitch + block * 8 + matrix / 2 * 8);
-      sparse::cuda::mma_bf16(out[block], left[s], {right[0], right[1]});
-      sparse::cuda::mma_bf16(out[block + 1], left[s], {right[2], right[3]});
+          out[s], tile + (s * kStep + matrix / 2 * 8 + row) * kPitch + own_tokens() + matrix % 2 * 8);
     }
   }
-}
+  /// out [16, 64 tokens] += left [16, features] tile [features, tokens]
+  __device__ static void add_over_features(const Left& left, const Number* tile, int steps, Result& out) {
+    const int matrix = lane_of() / 8, row = lane_of() % 8;
+    for (int s = 0; s < kSteps; ++s) {
+      if (s >= steps) break;
+      for (int block = 0; block < kBlocks; block += 2) {
+        std::uint32_t right[4];
+        sparse::cuda::load_matrices<true>(
+            right, tile + (s * kStep + matrix % 2 * 8 + row) * kPitch + block * 8 + matrix / 2 * 8);
+        sparse::cuda::mma_bf16(out[block], left[s], {right[0], right[1]});
+        sparse::cuda::mma_bf16(out[block + 1], left[s], {right[2], right[3]});
+      }
+    }
+  }
+  /// out [16, features] += weights [16, 64 tokens] tileᵀ, the tile being [features, tokens]
+  __device__ static void add_over_tokens(const Result& weights, const Number* tile, int feature_blocks, Result& out) {
+    const int matrix = lane_of() / 8, row = lane_of() % 8;
+    for (int s = 0; s < kSteps; ++s) {
+      const float(&low)[4] = weights[2 * s];
+      const float(&high)[4] = weights[2 * s + 1];
+      const std::uint32_t left[4] = {two_bf16(low[0], low[1]), two_bf16(low[2], low[3]), two_bf16(high[0], high[1]),
+                                     two_bf16(high[2], high[3])};
+      for (int block = 0; block < kBlocks; block += 2) {
+        if (block >= feature_blocks) break;
+        std::uint32_t right[4];
+        sparse::cuda::load_matrices<false>(
+            right, tile + (block * 8 + matrix / 2 * 8 + row) * kPitch + s * kStep + matrix % 2 * 8);
+        sparse::cuda::mma_bf16(out[block], left, {right[0], right[1]});
+        sparse::cuda::mma_bf16(out[block + 1], left, {right[2], right[3]});
+      }
+    }
+  }
+};
 
-/// out [16, features] += weights [16, 64 tokens] tileᵀ, the tile being [features, tokens]
-__device__ inline void add_over_tokens(const Result& weights, const Bits* tile, int feature_blocks, Result& out) {
-  const int matrix = lane_of() / 8, row = lane_of() % 8;
-  for (int s = 0; s < kSteps; ++s) {
-    const float(&low)[4] = weights[2 * s];
-    const float(&high)[4] = weights[2 * s + 1];
-    const std::uint32_t left[4] = {two_bf16(low[0], low[1]), two_bf16(low[2], low[3]), two_bf16(high[0], high[1]),
-                                   two_bf16(high[2], high[3])};
-    for (int block = 0; block < kBlocks; block += 2) {
-      if (block >= feature_blocks) break;
-      std::uint32_t right[4];
-      sparse::cuda::load_matrices<false>(
-          right, tile + (block * 8 + matrix / 2 * 8 + row) * kBf16Pitch + s * 16 + matrix % 2 * 8);
-      sparse::cuda::mma_bf16(out[block], left, {right[0], right[1]});
-      sparse::cuda::mma_bf16(out[block + 1], left, {right[2], right[3]});
+/// Products of TF32 numbers, 8 features or tokens a step.
+struct Tf32Cores {
+  using Number = std::uint32_t;
+  static constexpr int kStep = 8, kSteps = kTile / kStep;
+  static constexpr int kPitch = kTile + 8;  // a row begins 8 banks behind the one before: no two lanes of a load meet
+  using Left = std::uint32_t[kSteps][4];
+
+  __device__ static void load(Number* tile, ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+                              std::int64_t column_end) {
+    for_pairs(x, row, row_end, column, column_end, [tile](int down, int across, float low, float high) {
+      *reinterpret_cast<uint2*>(tile + down * kPitch + across) =
+          make_uint2(sparse::cuda::to_tf32(low), sparse::cuda::to_tf32(high));
+    });
+  }
+  __device__ static void take_left(const Number* tile, int steps, Left& out) {
+    const int g = lane_of() / 4, q = lane_of() % 4;
+    for (int s = 0; s < kSteps; ++s) {
+      if (s >= steps) break;
+      const Number* const at = tile + (s * kStep + q) * kPitch + own_tokens() + g;
+      out[s][0] = at[0], out[s][1] = at[8];
+      out[s][2] = at[4 * kPitch], out[s][3] = at[4 * kPitch + 8];
     }
   }
-}
+  __device__ static void add_over_features(const Left& left, const Number* tile, int steps, Result& out) {
+    const int g = lane_of() / 4, q = lane_of() % 4;
+    for (int s = 0; s < kSteps; ++s) {
+      if (s >= steps) break;
+      for (int block = 0; block < kBlocks; ++block) {
+        const Number* const at = tile + (s * kStep + q) * kPitch + block * 8 + g;
+        sparse::cuda::mma_tf32(out[block], left[s], {at[0], at[4 * kPitch]});
+      }
+    }
+  }
+  // The order in which tokens are summed is free: a step takes them as 0, 2, 4, 6, 1, 3, 5, 7, so that the weights are
+  // in the lanes that want them, and the tile's come in pairs.
+  __device__ static void add_over_tokens(const Result& weights, const Number* tile, int feature_blocks, Result& out) {
+    const int g = lane_of() / 4, q = lane_of() % 4;
+    for (int s = 0; s < kSteps; ++s) {
+      const float(&w)[4] = weights[s];
+      const std::uint32_t left[4] = {sparse::cuda::to_tf32(w[0]), sparse::cuda::to_tf32(w[2]),
+                                     sparse::cuda::to_tf32(w[1]), sparse::cuda::to_tf32(w[3])};
+      for (int block = 0; block < kBlocks; ++block) {
+        if (block >= feature_blocks) break;
+        const auto pair = *reinterpret_cast<const uint2*>(tile + (block * 8 + g) * kPitch + s * kStep + 2 * q);
+        sparse::cuda::mma_tf32(out[block], left, {pair.x, pair.y});
+      }
+    }
+  }
+};
 
 constexpr int kOutPitch = kTile + 1;
 /// to [features, tokens] = the block's results [tokens, features], turned in `shared` [kTile, kOutPitch]; a barrier
@@ -87,10 +146,9 @@ constexpr int kOutPitch = kTile + 1;
 __device__ inline void store_turned(float* shared, const Result& part, Matrix to, std::int64_t row,
                                     std::int64_t row_end, std::int64_t column, std::int64_t column_end) {
   __syncthreads();
-  const int token = static_cast<int>(threadIdx.x) / kWarp * 16;
   for (int block = 0; block < kBlocks; ++block) {
     for (int e = 0; e < 4; ++e) {
-      shared[(block * 8 + column_of(e)) * kOutPitch + token + row_of(e)] = part[block][e];
+      shared[(block * 8 + column_of(e)) * kOutPitch + own_tokens() + row_of(e)] = part[block][e];
     }
   }
   __syncthreads();
@@ -117,6 +175,7 @@ struct Place {
   int steps, feature_blocks;
   float scale;
 };
+template <class Cores>
 __device__ inline Place place_of(const Attention& a) {
   const std::int64_t head = blockIdx.y, begin = static_cast<std::int64_t>(blockIdx.x) * kTile;
   const int features = static_cast<int>(a.head_dim);
@@ -125,13 +184,13 @@ __device__ inline Place place_of(const Attention& a) {
           (head + 1) * a.head_dim,
           begin,
           reach_of(a, begin),
-          (features + 15) / 16,
+          (features + Cores::kStep - 1) / Cores::kStep,
           (features + 7) / 8,
           1 / sqrtf(static_cast<float>(a.head_dim))};
 }
 /// The token of a row of this warp.
 __device__ inline std::int64_t own_token(const Place& p, int element) {
-  return p.begin + static_cast<int>(threadIdx.x) / kWarp * 16 + row_of(element);
+  return p.begin + own_tokens() + row_of(element);
 }
 __device__ inline Bounds sequence_of(const Attention& a, std::int64_t token) {
   return token < a.tokens ? bounds_of(a.starts, a.sequences, token) : Bounds{0, 0};

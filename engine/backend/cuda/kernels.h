@@ -73,7 +73,7 @@ void layer_norm(Stream stream, ConstMatrix x, const float* gamma, const float* b
 void layer_norm_grad(Stream stream, ConstMatrix x, const float* gamma, const float* mean, const float* rstd,
                      ConstMatrix dy, Matrix dx, float* dgamma, float* dbeta, Shape shape);
 
-// ---- attention.cu, attention_grad.cu, attention_bf16.cu
+// ---- attention.cu, attention_grad.cu, attention_cores.cu
 // --------------------------------------------------------------
 struct Attention {
   std::int64_t heads = 0, head_dim = 0, tokens = 0, sequences = 0;
@@ -89,10 +89,11 @@ struct AttentionGrad {
 void attention(Stream stream, const Attention& a, Matrix context, Matrix log_sum_exp);
 void attention_delta(Stream stream, const Attention& a, ConstMatrix context, ConstMatrix dcontext, float* delta);
 void attention_grad(Stream stream, const Attention& a, const AttentionGrad& g);
-/// The same by tensor cores with inputs of bf16, for heads of at most so many features.
-inline constexpr std::int64_t kMostBf16HeadDim = 64;
-void attention_bf16(Stream stream, const Attention& a, Matrix context, Matrix log_sum_exp);
-void attention_grad_bf16(Stream stream, const Attention& a, const AttentionGrad& g);
+/// The same by tensor cores with inputs rounded to bf16 or TF32, for heads of at most so many features.
+enum class Cores : int { bf16, tf32 };
+inline constexpr std::int64_t kMostCoresHeadDim = 64;
+void attention_by_cores(Stream stream, Cores cores, const Attention& a, Matrix context, Matrix log_sum_exp);
+void attention_grad_by_cores(Stream stream, Cores cores, const Attention& a, const AttentionGrad& g);
 /// out [groups, sequences] = Σ a·b over the rows of a group and the tokens of a sequence
 void segment_dot(Stream stream, ConstMatrix a, ConstMatrix b, const std::int32_t* starts, Matrix out, Shape out_shape,
                  std::int64_t rows_of_group);

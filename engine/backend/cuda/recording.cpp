@@ -44,20 +44,22 @@ class Capture {
 
 class Graph final : public Recording {
  public:
-  Graph(Device& device, cudaGraph_t graph) : device_(device) {
-    const cudaError_t error = cudaGraphInstantiate(&graph_, graph, 0);
-    cudaGraphDestroy(graph);
+  Graph(Device& device, cudaGraph_t graph) : device_(device), graph_(graph) {
+    const cudaError_t error = cudaGraphInstantiate(&ready_, graph, 0);
+    if (error != cudaSuccess) cudaGraphDestroy(graph);
     check(error, "graph");
   }
   ~Graph() override {
     cudaStreamSynchronize(device_.stream());  // it may still run; what went wrong there the next call reports
-    cudaGraphExecDestroy(graph_);
+    cudaGraphExecDestroy(ready_);
+    cudaGraphDestroy(graph_);
   }
-  void run() override { check(cudaGraphLaunch(graph_, device_.stream()), "launch of a graph"); }
+  void run() override { check(cudaGraphLaunch(ready_, device_.stream()), "launch of a graph"); }
 
  private:
   Device& device_;
-  cudaGraphExec_t graph_ = nullptr;
+  cudaGraph_t graph_;  ///< memory that was allocated in it has its address as long as it lives
+  cudaGraphExec_t ready_ = nullptr;
 };
 
 }  // namespace

@@ -1,4 +1,6 @@
 // What knows of sequences and tokens: attention, embeddings, picked columns.
+#include <optional>
+
 #include "backend/cuda/cuda.h"
 
 namespace bertx {
@@ -14,8 +16,12 @@ cuda::Attention attention_of(AttentionShape shape, Tensor q, Tensor k, Tensor v,
           const_matrix(q), const_matrix(k), const_matrix(v), dropout_mask(dropout)};
 }
 
-bool by_tensor_cores(const BackendOptions& options, AttentionShape shape) {
-  return options.products == DType::bf16 && shape.head_dim <= cuda::kMostBf16HeadDim;
+/// Which tensor cores compute a head; none: f32 without them.
+std::optional<cuda::Cores> cores_of(const CudaBackend& backend, AttentionShape shape) {
+  if (shape.head_dim > cuda::kMostCoresHeadDim) return std::nullopt;
+  if (backend.products() == DType::bf16) return cuda::Cores::bf16;
+  if (backend.tf32()) return cuda::Cores::tf32;
+  return std::nullopt;
 }
 
 /// The places of an index [n] that hold the same number, chained.
@@ -31,8 +37,12 @@ struct Chains {
 
 void CudaBackend::attention(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
                             Tensor context, Tensor log_sum_exp) {
-  auto* const kernel = by_tensor_cores(options_, shape) ? cuda::attention_bf16 : cuda::attention;
-  kernel(device_.stream(), attention_of(shape, q, k, v, starts, dropout), matrix(context), matrix(log_sum_exp));
+  const cuda::Attention a = attention_of(shape, q, k, v, starts, dropout);
+  if (const auto cores = cores_of(*this, shape)) {
+    cuda::attention_by_cores(device_.stream(), *cores, a, matrix(context), matrix(log_sum_exp));
+  } else {
+    cuda::attention(device_.stream(), a, matrix(context), matrix(log_sum_exp));
+  }
 }
 
 void CudaBackend::attention_grad(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
@@ -40,9 +50,13 @@ void CudaBackend::attention_grad(AttentionShape shape, Tensor q, Tensor k, Tenso
   const cuda::Attention a = attention_of(shape, q, k, v, starts, dropout);
   const Scratch<float> delta(device_, shape.heads * q.cols);
   cuda::attention_delta(device_.stream(), a, const_matrix(context), const_matrix(dcontext), delta.get());
-  auto* const kernel = by_tensor_cores(options_, shape) ? cuda::attention_grad_bf16 : cuda::attention_grad;
-  kernel(device_.stream(), a,
-         {const_matrix(log_sum_exp), const_matrix(dcontext), delta.get(), matrix(dq), matrix(dk), matrix(dv)});
+  const cuda::AttentionGrad g{
+      const_matrix(log_sum_exp), const_matrix(dcontext), delta.get(), matrix(dq), matrix(dk), matrix(dv)};
+  if (const auto cores = cores_of(*this, shape)) {
+    cuda::attention_grad_by_cores(device_.stream(), *cores, a, g);
+  } else {
+    cuda::attention_grad(device_.stream(), a, g);
+  }
 }
 
 void CudaBackend::segment_dot(Tensor a, Tensor b, Tensor starts, Tensor out) {

@@ -1,29 +1,30 @@
-// Attention by tensor cores, for heads of up to kTile features: products take bf16 and sum in f32, the softmax is f32,
-// scores stay in registers (FlashAttention-2: Dao 2023, 2307.08691).
+// Attention by tensor cores, for heads of up to kTile features: products take bf16 or TF32 numbers and sum in f32, the
+// softmax is f32, scores stay in registers (FlashAttention-2: Dao 2023, 2307.08691).
 #include "backend/cuda/attention_fragments.cuh"
 
 namespace bertx::cuda {
 namespace {
 
 // Grid: tiles of queries, heads.
+template <class Kind>
 __global__ void __launch_bounds__(kMmaThreads) forward_kernel(Attention a, Matrix context, Matrix log_sum_exp) {
-  __shared__ __align__(16) Bits tiles[2 * kBf16Tile];
-  Bits *const k = tiles, *const v = tiles + kBf16Tile;
-  const Place p = place_of(a);
-  Left q = {};
-  load_bf16(k, a.q, p.row, p.row_end, p.begin, a.tokens);
+  __shared__ __align__(16) typename Kind::Number tiles[2 * kTile * Kind::kPitch];
+  auto *const k = tiles, *const v = tiles + kTile * Kind::kPitch;
+  const Place p = place_of<Kind>(a);
+  typename Kind::Left q = {};
+  Kind::load(k, a.q, p.row, p.row_end, p.begin, a.tokens);
   __syncthreads();
-  take_left(k, p.steps, q);
+  Kind::take_left(k, p.steps, q);
   const Bounds sequence[2] = {sequence_of(a, own_token(p, 0)), sequence_of(a, own_token(p, 2))};
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of rows row_of(0) and row_of(2)
   Result out = {};
   for (std::int64_t key0 = p.reach.first; key0 < p.reach.last; key0 += kTile) {
     __syncthreads();
-    load_bf16(k, a.k, p.row, p.row_end, key0, p.reach.last);
-    load_bf16(v, a.v, p.row, p.row_end, key0, p.reach.last);
+    Kind::load(k, a.k, p.row, p.row_end, key0, p.reach.last);
+    Kind::load(v, a.v, p.row, p.row_end, key0, p.reach.last);
     __syncthreads();
     Result score = {};
-    add_over_features(q, k, p.steps, score);
+    Kind::add_over_features(q, k, p.steps, score);
     float highest[2] = {largest[0], largest[1]};
     for (int block = 0; block < kBlocks; ++block) {
       for (int e = 0; e < 4; ++e) {
@@ -52,7 +53,7 @@ __global__ void __launch_bounds__(kMmaThreads) forward_kernel(Attention a, Matri
             weight > 0 ? weight * dropout_factor(a.dropout, p.head * a.tokens + key, own_token(p, e)) : 0.0f;
       }
     }
-    add_over_tokens(score, v, p.feature_blocks, out);
+    Kind::add_over_tokens(score, v, p.feature_blocks, out);
   }
   for (int r = 0; r < 2; ++r) {
     sum[r] = quad_sum(sum[r]);
@@ -65,7 +66,7 @@ __global__ void __launch_bounds__(kMmaThreads) forward_kernel(Attention a, Matri
       log_sum_exp.data[p.head * log_sum_exp.stride + query] = largest[r] + logf(sum[r]);
     }
   }
-  static_assert(kTile * kOutPitch * sizeof(float) <= 2 * kBf16Tile * sizeof(Bits));
+  static_assert(kTile * kOutPitch * sizeof(float) <= sizeof(tiles));
   store_turned(reinterpret_cast<float*>(tiles), out, context, p.row, p.row_end, p.begin, a.tokens);
 }
 
@@ -83,16 +84,17 @@ __device__ inline void pair_of(const Attention& a, const Place& p, std::int64_t 
 }
 
 // Grid: tiles of queries, heads.
+template <class Kind>
 __global__ void __launch_bounds__(kMmaThreads) query_grad_kernel(Attention a, AttentionGrad g) {
-  __shared__ __align__(16) Bits tiles[2 * kBf16Tile];
-  Bits *const k = tiles, *const v = tiles + kBf16Tile;
-  const Place p = place_of(a);
-  Left q = {}, dout = {};
-  load_bf16(k, a.q, p.row, p.row_end, p.begin, a.tokens);
-  load_bf16(v, g.dcontext, p.row, p.row_end, p.begin, a.tokens);
+  __shared__ __align__(16) typename Kind::Number tiles[2 * kTile * Kind::kPitch];
+  auto *const k = tiles, *const v = tiles + kTile * Kind::kPitch;
+  const Place p = place_of<Kind>(a);
+  typename Kind::Left q = {}, dout = {};
+  Kind::load(k, a.q, p.row, p.row_end, p.begin, a.tokens);
+  Kind::load(v, g.dcontext, p.row, p.row_end, p.begin, a.tokens);
   __syncthreads();
-  take_left(k, p.steps, q);
-  take_left(v, p.steps, dout);
+  Kind::take_left(k, p.steps, q);
+  Kind::take_left(v, p.steps, dout);
   Bounds sequence[2];
   float log_sum_exp[2], delta[2];
   for (int r = 0; r < 2; ++r) {
@@ -105,41 +107,42 @@ __global__ void __launch_bounds__(kMmaThreads) query_grad_kernel(Attention a, At
   Result dq = {};
   for (std::int64_t key0 = p.reach.first; key0 < p.reach.last; key0 += kTile) {
     __syncthreads();
-    load_bf16(k, a.k, p.row, p.row_end, key0, p.reach.last);
-    load_bf16(v, a.v, p.row, p.row_end, key0, p.reach.last);
+    Kind::load(k, a.k, p.row, p.row_end, key0, p.reach.last);
+    Kind::load(v, a.v, p.row, p.row_end, key0, p.reach.last);
     __syncthreads();
     Result score = {}, dprobability = {};
-    add_over_features(q, k, p.steps, score);
-    add_over_features(dout, v, p.steps, dprobability);
+    Kind::add_over_features(q, k, p.steps, score);
+    Kind::add_over_features(dout, v, p.steps, dprobability);
     for (int block = 0; block < kBlocks; ++block) {
       for (int e = 0; e < 4; ++e) {
         pair_of(a, p, key0 + block * 8 + column_of(e), own_token(p, e), sequence[e / 2], log_sum_exp[e / 2],
                 delta[e / 2], score[block][e], dprobability[block][e]);
       }
     }
-    add_over_tokens(dprobability, k, p.feature_blocks, dq);
+    Kind::add_over_tokens(dprobability, k, p.feature_blocks, dq);
   }
   store_turned(reinterpret_cast<float*>(tiles), dq, g.dq, p.row, p.row_end, p.begin, a.tokens);
 }
 
 // Grid: tiles of keys, heads.
+template <class Kind>
 __global__ void __launch_bounds__(kMmaThreads) key_grad_kernel(Attention a, AttentionGrad g) {
-  __shared__ __align__(16) Bits tiles[2 * kBf16Tile];
+  __shared__ __align__(16) typename Kind::Number tiles[2 * kTile * Kind::kPitch];
   __shared__ Bounds sequence[kTile];  // and the two below: of the queries of a tile
   __shared__ float log_sum_exp[kTile], delta[kTile];
-  Bits *const q = tiles, *const dout = tiles + kBf16Tile;
-  const Place p = place_of(a);
-  Left k = {}, v = {};
-  load_bf16(q, a.k, p.row, p.row_end, p.begin, a.tokens);
-  load_bf16(dout, a.v, p.row, p.row_end, p.begin, a.tokens);
+  auto *const q = tiles, *const dout = tiles + kTile * Kind::kPitch;
+  const Place p = place_of<Kind>(a);
+  typename Kind::Left k = {}, v = {};
+  Kind::load(q, a.k, p.row, p.row_end, p.begin, a.tokens);
+  Kind::load(dout, a.v, p.row, p.row_end, p.begin, a.tokens);
   __syncthreads();
-  take_left(q, p.steps, k);
-  take_left(dout, p.steps, v);
+  Kind::take_left(q, p.steps, k);
+  Kind::take_left(dout, p.steps, v);
   Result dk = {}, dv = {};
   for (std::int64_t query0 = p.reach.first; query0 < p.reach.last; query0 += kTile) {
     __syncthreads();
-    load_bf16(q, a.q, p.row, p.row_end, query0, p.reach.last);
-    load_bf16(dout, g.dcontext, p.row, p.row_end, query0, p.reach.last);
+    Kind::load(q, a.q, p.row, p.row_end, query0, p.reach.last);
+    Kind::load(dout, g.dcontext, p.row, p.row_end, query0, p.reach.last);
     if (threadIdx.x < kTile) {
       const std::int64_t query = query0 + threadIdx.x;
       const bool inside = query < p.reach.last;
@@ -149,8 +152,8 @@ __global__ void __launch_bounds__(kMmaThreads) key_grad_kernel(Attention a, Atte
     }
     __syncthreads();
     Result score = {}, dprobability = {};  // [keys, queries]
-    add_over_features(k, q, p.steps, score);
-    add_over_features(v, dout, p.steps, dprobability);
+    Kind::add_over_features(k, q, p.steps, score);
+    Kind::add_over_features(v, dout, p.steps, dprobability);
     for (int block = 0; block < kBlocks; ++block) {
       for (int e = 0; e < 4; ++e) {
         const int j = block * 8 + column_of(e);
@@ -158,8 +161,8 @@ __global__ void __launch_bounds__(kMmaThreads) key_grad_kernel(Attention a, Atte
                 dprobability[block][e]);
       }
     }
-    add_over_tokens(score, dout, p.feature_blocks, dv);
-    add_over_tokens(dprobability, q, p.feature_blocks, dk);
+    Kind::add_over_tokens(score, dout, p.feature_blocks, dv);
+    Kind::add_over_tokens(dprobability, q, p.feature_blocks, dk);
   }
   store_turned(reinterpret_cast<float*>(tiles), dk, g.dk, p.row, p.row_end, p.begin, a.tokens);
   store_turned(reinterpret_cast<float*>(tiles), dv, g.dv, p.row, p.row_end, p.begin, a.tokens);
@@ -171,17 +174,20 @@ dim3 grid_of(const Attention& a) {
 
 }  // namespace
 
-static_assert(kMostBf16HeadDim == kTile);
+static_assert(kMostCoresHeadDim == kTile);
 
-void attention_bf16(Stream stream, const Attention& a, Matrix context, Matrix log_sum_exp) {
+void attention_by_cores(Stream stream, Cores cores, const Attention& a, Matrix context, Matrix log_sum_exp) {
   if (a.heads <= 0 || a.head_dim <= 0 || a.tokens <= 0) return;
-  launch(forward_kernel, grid_of(a), dim3(kMmaThreads), 0, stream, a, context, log_sum_exp);
+  launch(cores == Cores::bf16 ? forward_kernel<Bf16Cores> : forward_kernel<Tf32Cores>, grid_of(a), dim3(kMmaThreads), 0,
+         stream, a, context, log_sum_exp);
 }
 
-void attention_grad_bf16(Stream stream, const Attention& a, const AttentionGrad& g) {
+void attention_grad_by_cores(Stream stream, Cores cores, const Attention& a, const AttentionGrad& g) {
   if (a.heads <= 0 || a.head_dim <= 0 || a.tokens <= 0) return;
-  launch(query_grad_kernel, grid_of(a), dim3(kMmaThreads), 0, stream, a, g);
-  launch(key_grad_kernel, grid_of(a), dim3(kMmaThreads), 0, stream, a, g);
+  launch(cores == Cores::bf16 ? query_grad_kernel<Bf16Cores> : query_grad_kernel<Tf32Cores>, grid_of(a),
+         dim3(kMmaThreads), 0, stream, a, g);
+  launch(cores == Cores::bf16 ? key_grad_kernel<Bf16Cores> : key_grad_kernel<Tf32Cores>, grid_of(a), dim3(kMmaThreads),
+         0, stream, a, g);
 }
 
 }  // namespace bertx::cuda
