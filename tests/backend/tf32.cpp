@@ -1,6 +1,6 @@
 // Products whose inputs the cuda backend rounds to TF32.
 #include "bertx/error.h"
-#include "scene.h"
+#include "long_attention.h"
 
 namespace bertx::test {
 namespace {
@@ -47,19 +47,7 @@ TEST_F(Tf32, AttentionIsThatOfTheReferenceToItsRounding) {
   const auto backend = make_checked_backend(make_cuda(kTf32), make_reference_backend());
   for (const AttentionShape shape : {AttentionShape{2, 20}, {1, 64}, {3, 7}, {2, 65}}) {
     SCOPED_TRACE(shape.head_dim);
-    Scene s(*backend, 31, 10);
-    const std::vector<std::int32_t> starts{0, 3, 3, 140, 141, 180};
-    const std::int64_t rows = shape.heads * shape.head_dim, tokens = starts.back();
-    const Tensor q = s.matrix(rows, tokens), k = s.matrix(rows, tokens), v = s.matrix(rows, tokens);
-    const Tensor context = s.output(rows, tokens), log_sum_exp = s.output(shape.heads, tokens);
-    const Tensor dcontext = s.matrix(rows, tokens), dq = s.output(rows, tokens), dk = s.output(rows, tokens),
-                 dv = s.output(rows, tokens), places = s.indices(starts);
-    for (const Dropout dropout : {Dropout{}, Dropout{0.2f, 99}}) {
-      backend->attention(shape, q, k, v, places, dropout, context, log_sum_exp);
-      backend->attention_grad(shape, q, k, v, places, dropout, context, log_sum_exp, dcontext, dq, dk, dv);
-      s.trust(context);
-      s.trust(dq);
-    }
+    run_attention(*backend, shape, {0, 3, 3, 140, 141, 180});
   }
 }
 
