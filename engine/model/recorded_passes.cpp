@@ -24,15 +24,15 @@ void upload_packed(Backend& backend, const Batch& batch, Tensor to) {
   backend.upload(view(host.data(), 1, to.cols, DType::i32), to);
 }
 
+BatchTensors parts_of(Tensor packed, std::int64_t tokens) {
+  return {packed.col_range(0, tokens), packed.col_range(tokens, tokens),
+          packed.col_range(2 * tokens, packed.cols - 2 * tokens)};
+}
+
 }  // namespace
 
 RecordedPasses::RecordedPasses(Backend& backend, const Model& model)
     : backend_(backend), model_(model), wanted_(switched_on("BERTX_GRAPHS")), arena_(backend) {}
-
-BatchTensors RecordedPasses::parts_of(Tensor packed, std::int64_t tokens) const {
-  return {packed.col_range(0, tokens), packed.col_range(tokens, tokens),
-          packed.col_range(2 * tokens, packed.cols - 2 * tokens)};
-}
 
 void RecordedPasses::record(Pass& pass, const Batch& batch) {
   arena_.rewind({});

@@ -29,7 +29,7 @@ std::string processor_name() {
 }
 
 TuningFile& tuning_file() {
-  const Machine machine{processor_name(), std::string(sparse::active_isa_name())};
+  static const Machine machine{processor_name(), std::string(sparse::active_isa_name())};
   static TuningFile file(tuning_path(machine), machine);
   return file;
 }

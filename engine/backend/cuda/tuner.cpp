@@ -11,7 +11,7 @@ constexpr int kRounds = 5, kCalls = 4;
 
 // One file a device, driver and cuBLASLt: each may change what is fastest.
 TuningFile& tuning_file(Device& device) {
-  const Machine machine{device.description(), "cuda"};
+  static const Machine machine{device.description(), "cuda"};
   static TuningFile file(tuning_path(machine, ".cuda"), machine);
   return file;
 }

@@ -33,7 +33,6 @@ class RecordedPasses {
     Tensor logits;
     std::unique_ptr<Recording> recording;
   };
-  BatchTensors parts_of(Tensor packed, std::int64_t tokens) const;
   /// Fills `pass`; leaves it without a recording where the backend makes none.
   void record(Pass& pass, const Batch& batch);
 
