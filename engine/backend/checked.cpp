@@ -51,7 +51,8 @@ class CheckedBackend final : public Backend {
     const double norm_b = tb == Trans::no ? column_norm(m(b)) : row_norm(m(b));
     oracle_->gemm(ta, tb, m(a), m(b), m(c), write);
     fast_->gemm(ta, tb, a, b, c, write);
-    m.compare_product("C", c, ta == Trans::no ? a.cols : a.rows, norm_a * norm_b + before, rounded_to());
+    m.compare_product("C", c, ta == Trans::no ? a.cols : a.rows, norm_a * norm_b + before,
+                      rounded_to(fast_->products()));
   }
   void spmm(const CsrPattern& w, Tensor values, Tensor x, Tensor y) override {
     Call m = call("spmm");
@@ -104,7 +105,7 @@ class CheckedBackend final : public Backend {
     }
     apply_epilogue(*oracle_, {m(epilogue.bias), epilogue.activation, m(epilogue.residual)}, m(y));
     fast_->apply(*weight.prepared, x, y, epilogue);
-    m.compare_product("Y", y, x.rows, magnitude, rounded_to());
+    m.compare_product("Y", y, x.rows, magnitude, rounded_to(fast_->products()));
   }
 
   void bias_activation(Tensor x, Tensor bias, Activation activation, Tensor y) override {
@@ -181,7 +182,7 @@ class CheckedBackend final : public Backend {
     const double score = largest_score(shape, m(q), m(k)), largest = max_abs(m(v)) * dropout_scale(dropout);
     oracle_->attention(shape, m(q), m(k), m(v), m(starts), dropout, m(context), m(log_sum_exp));
     fast_->attention(shape, q, k, v, starts, dropout, context, log_sum_exp);
-    const DType inputs = fast_->tf32() ? DType::f16 : fast_->attention_products();
+    const DType inputs = rounded_to(fast_->attention_products());
     m.compare_product("log_sum_exp", log_sum_exp, shape.head_dim, score + std::log(1.0 + static_cast<double>(q.cols)),
                       inputs);
     m.compare_product("context", context, q.cols, largest * (1 + score), inputs);
@@ -205,7 +206,7 @@ class CheckedBackend final : public Backend {
     oracle_->attention_grad(shape, m(q), m(k), m(v), m(starts), dropout, m(context), m(log_sum_exp), m(dcontext), m(dq),
                             m(dk), m(dv));
     fast_->attention_grad(shape, q, k, v, starts, dropout, context, log_sum_exp, dcontext, dq, dk, dv);
-    const DType inputs = fast_->tf32() ? DType::f16 : fast_->attention_products();
+    const DType inputs = rounded_to(fast_->attention_products());
     m.compare_product("dq", dq, dim, magnitude_q, inputs);
     m.compare_product("dk", dk, dim, magnitude_k, inputs);
     m.compare_product("dv", dv, dim, magnitude_v, inputs);
@@ -369,7 +370,7 @@ class CheckedBackend final : public Backend {
 
  private:
   /// What the inputs of products are rounded to, as tolerance.h names it.
-  DType rounded_to() const { return fast_->tf32() ? DType::f16 : fast_->products(); }
+  DType rounded_to(DType products) const { return fast_->tf32() ? DType::f16 : products; }
   Call call(std::string_view operation) { return {*fast_, *oracle_, operation}; }
 
   template <class Fill>

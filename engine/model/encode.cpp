@@ -1,11 +1,13 @@
 // The encoder of a whole model: token ids -> hidden states, and the way back.
 #include "bertx/error.h"
 #include "bertx/model.h"
+#include "model/batch_tensors.h"
 
 namespace bertx {
+namespace {
 
 // What a caller of the library could get wrong; files were checked when they were read.
-void Model::check(const Batch& batch) const {
+void check_tokens(const Batch& batch, const Config& config) {
   if (batch.sequences() == 0 || batch.starts.front() != 0 || batch.starts.back() != batch.tokens() ||
       batch.types.size() != batch.ids.size()) {
     fail(ErrorKind::usage, "batch: found ", batch.tokens(), " ids, ", batch.types.size(), " types and ",
@@ -17,9 +19,6 @@ void Model::check(const Batch& batch) const {
       fail(ErrorKind::usage, "batch: sequence ", b, " has ", length, " tokens, expected 0 to ", config.positions,
            " (max_position_embeddings)");
     }
-    if (pooler && length == 0) {
-      fail(ErrorKind::usage, "batch: sequence ", b, " is empty, expected at least one token to classify");
-    }
   }
   for (std::size_t t = 0; t < batch.ids.size(); ++t) {
     if (batch.ids[t] < 0 || batch.ids[t] >= config.vocab || batch.types[t] < 0 || batch.types[t] >= config.types) {
@@ -29,11 +28,25 @@ void Model::check(const Batch& batch) const {
   }
 }
 
+}  // namespace
+
+void Model::check(const Batch& batch) const {
+  check_tokens(batch, config);
+  for (std::size_t b = 0; pooler && b + 1 < batch.starts.size(); ++b) {
+    if (batch.starts[b] == batch.starts[b + 1]) {
+      fail(ErrorKind::usage, "batch: sequence ", b, " is empty, expected at least one token to classify");
+    }
+  }
+}
+
+BatchTensors tensors_of(Exec& exec, const Batch& batch) {
+  return {exec.integers(batch.ids), exec.integers(batch.types), exec.integers(batch.starts)};
+}
+
 // -> hidden states [H, T]
 Tensor Model::encode(Exec& exec, const Batch& batch, Saved* saved, std::vector<Tensor>* every_layer) const {
-  check(batch);
-  return run_encoder(exec, {exec.integers(batch.ids), exec.integers(batch.types), exec.integers(batch.starts)}, saved,
-                     every_layer, {});
+  check_tokens(batch, config);
+  return run_encoder(exec, tensors_of(exec, batch), saved, every_layer, {});
 }
 
 // -> hidden states [H, T], or [H, n] of the tokens wanted

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "bertx/error.h"
+#include "model/batch_tensors.h"
 #include "model/head.h"
 #include "weights/stacked.h"
 
@@ -15,7 +16,7 @@ namespace bertx {
 
 Tensor Model::forward(Exec& exec, const Batch& batch, Saved* saved) const {
   check(batch);
-  return forward(exec, {exec.integers(batch.ids), exec.integers(batch.types), exec.integers(batch.starts)}, saved);
+  return forward(exec, tensors_of(exec, batch), saved);
 }
 
 Tensor Model::forward(Exec& exec, const BatchTensors& batch, Saved* saved) const {

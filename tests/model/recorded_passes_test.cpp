@@ -69,8 +69,8 @@ TEST_F(RecordedPassesTest, GiveTheLogitsOfEveryHead) {
 
 TEST_F(RecordedPassesTest, GiveTheLogitsOfEveryRepresentation) {
   const auto backend = make_cuda();
-  for (const char* kind : {"masked", "csr", "low_rank", "low_rank_csr", "sum", "shared", "no_heads", "few_heads",
-                           "few_neurons", "tucker", "embedding", "gated", "block_masked"}) {
+  for (const char* kind : {"masked", "csr", "low_rank", "low_rank_csr", "sum", "shared", "shared_sum", "no_heads",
+                           "few_heads", "few_neurons", "tucker", "embedding", "gated", "block_masked"}) {
     SCOPED_TRACE(kind);
     Model model = make_model(*backend, tiny_config(tiny_heads().front()), 7);
     represent(*backend, model, kind, 5);

@@ -169,6 +169,19 @@ TEST(RunningModels, EveryInstructionSetGivesTheLogitsOfTheReference) {
   }
 }
 
+// Only a pooler needs a first token: the encoder takes sequences without any, also of a model that has a pooler.
+TEST(RunningModels, TheEncoderTakesASequenceWithoutTokens) {
+  const auto backend = make_backend("cpu");
+  const Model model = wide_model(*backend, "dense");
+  Batch batch = select(wide_batch(), {3, 4});
+  Arena arena(*backend);
+  Exec exec{*backend, arena};
+  const std::vector<double> expected = test::values_of(*backend, model.encode(exec, batch));
+  batch.starts.insert(batch.starts.begin() + 1, batch.starts[1]);
+  EXPECT_EQ(test::values_of(*backend, model.encode(exec, batch)), expected);
+  EXPECT_THROW(model.forward(exec, batch), Error);
+}
+
 TEST(RunningModels, ABatchThatFitsNoModelIsRefused) {
   const auto backend = make_backend("cpu");
   const Model model = wide_model(*backend, "dense");

@@ -121,8 +121,7 @@ std::vector<cpu::Candidate> candidates_of(CpuBackend& backend, const sparse::Csr
 std::unique_ptr<PreparedWeight> CpuBackend::prepare_csr(const CsrPattern& pattern, Tensor values) {
   const sparse::CsrView<float> w{pattern.rows, pattern.cols, pattern.row_start.as<std::int32_t>(),
                                  pattern.columns.as<std::int32_t>(), values.as<float>()};
-  return cpu::tuned_weight({w.rows, w.cols, w.nnz(), options_.products == DType::bf16 ? "bf16" : "f32"},
-                           candidates_of(*this, w));
+  return cpu::tuned_weight({w.rows, w.cols, w.nnz(), std::string(precision_of(*this))}, candidates_of(*this, w));
 }
 
 // oneDNN gains nothing by packed f32 weights (onednn.cpp has the figures); bf16 weights are half as much to read.

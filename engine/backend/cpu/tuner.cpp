@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <fstream>
-#include <limits>
 #include <random>
 
 #include "bertx/arena.h"
@@ -66,7 +65,6 @@ double milliseconds(const Weight& weight, Tensor x, Tensor y) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// The best of some runs of each form, in turn, so that a noisy moment hurts all alike.
 Timings measure(const WeightShape& shape, const std::vector<std::unique_ptr<Weight>>& forms,
                 const std::vector<std::string>& names) {
   const auto [smallest, largest] =
@@ -77,15 +75,10 @@ Timings measure(const WeightShape& shape, const std::vector<std::unique_ptr<Weig
     // Few tokens wait for the weights: where forms differ in size, they are timed as they lie in a model, out of cache.
     const bool cold = sizes_differ && tokens <= kColdTokens;
     const Activation x(shape.cols, tokens), y(shape.rows, tokens);
-    std::vector<double> best(forms.size(), std::numeric_limits<double>::infinity());
-    for (int round = -1; round < kRounds; ++round) {  // the first warms up
-      for (std::size_t f = 0; f < forms.size(); ++f) {
-        if (cold) sweep_caches();
-        const double ms = milliseconds(*forms[f], x.tensor, y.tensor);
-        if (round >= 0) best[f] = std::min(best[f], ms);
-      }
-    }
-    for (std::size_t f = 0; f < forms.size(); ++f) out[tokens][names[f]] = std::max(best[f], 1e-6);
+    out[tokens] = best_in_turn(names, kRounds, [&](std::size_t f) {
+      if (cold) sweep_caches();
+      return milliseconds(*forms[f], x.tensor, y.tensor);
+    });
   }
   return out;
 }

@@ -54,11 +54,7 @@ std::unique_ptr<PreparedWeight> CudaBackend::prepare_csr(const CsrPattern& patte
     const bool first = static_cast<double>(pattern.nnz) > limit * area;
     candidates.insert(first ? candidates.begin() : candidates.end(), dense_candidate(*this, matrix));
   }
-  return cuda::tuned_weight(device_,
-                            {pattern.rows, pattern.cols, pattern.nnz,
-                             bf16            ? "bf16"
-                             : options_.tf32 ? "tf32"
-                                             : "f32"},
+  return cuda::tuned_weight(device_, {pattern.rows, pattern.cols, pattern.nnz, std::string(precision_of(*this))},
                             candidates);
 }
 

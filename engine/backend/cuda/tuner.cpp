@@ -1,7 +1,5 @@
 #include "backend/cuda/tuner.h"
 
-#include <limits>
-
 #include "bertx/arena.h"
 
 namespace bertx::cuda {
@@ -46,24 +44,18 @@ struct Activation {
   Tensor tensor;
 };
 
-/// The best of some rounds of each form, in turn, so that a noisy moment hurts all alike.
 Timings measure(Device& device, const WeightShape& shape, const std::vector<std::unique_ptr<Weight>>& forms,
                 const std::vector<std::string>& names) {
   Timings out;
   Event begin, end;
   for (const std::int64_t tokens : kTunedTokens) {
     const Activation x(device, shape.cols, tokens), y(device, shape.rows, tokens);
-    std::vector<double> best(forms.size(), std::numeric_limits<double>::infinity());
-    for (int round = -1; round < kRounds; ++round) {  // the first warms up
-      for (std::size_t f = 0; f < forms.size(); ++f) {
-        begin.record(device);
-        for (int call = 0; call < kCalls; ++call) forms[f]->apply(x.tensor, y.tensor, {});
-        end.record(device);
-        const double milliseconds = begin.milliseconds_to(end) / kCalls;
-        if (round >= 0) best[f] = std::min(best[f], milliseconds);
-      }
-    }
-    for (std::size_t f = 0; f < forms.size(); ++f) out[tokens][names[f]] = std::max(best[f], 1e-6);
+    out[tokens] = best_in_turn(names, kRounds, [&](std::size_t f) {
+      begin.record(device);
+      for (int call = 0; call < kCalls; ++call) forms[f]->apply(x.tensor, y.tensor, {});
+      end.record(device);
+      return begin.milliseconds_to(end) / kCalls;
+    });
   }
   return out;
 }

@@ -20,6 +20,20 @@ std::string key_of(const WeightShape& shape) {
   return text(shape.rows, "x", shape.cols, ", density ", std::min(1000LL, permille), "/1000, ", shape.products);
 }
 
+std::map<std::string, double> best_in_turn(const std::vector<std::string>& names, int rounds,
+                                           const std::function<double(std::size_t)>& milliseconds) {
+  std::vector<double> best(names.size(), std::numeric_limits<double>::infinity());
+  for (int round = -1; round < rounds; ++round) {  // the first warms up
+    for (std::size_t f = 0; f < names.size(); ++f) {
+      const double ms = milliseconds(f);
+      if (round >= 0) best[f] = std::min(best[f], ms);
+    }
+  }
+  std::map<std::string, double> out;
+  for (std::size_t f = 0; f < names.size(); ++f) out[names[f]] = std::max(best[f], 1e-6);
+  return out;
+}
+
 bool complete(const Timings& timings, std::span<const std::int64_t> tokens, const std::vector<std::string>& names) {
   return timings.size() == tokens.size() && std::ranges::all_of(tokens, [&](std::int64_t t) {
            const auto at = timings.find(t);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -22,6 +23,11 @@ struct WeightShape {
 };
 /// Weights whose densities differ by less than a tenth share their measurements, and so their key.
 std::string key_of(const WeightShape& shape);
+
+/// The best of `rounds` runs of each form, after one that warms up; in turn, so that a noisy moment hurts all alike.
+/// milliseconds(f) runs the form names[f].
+std::map<std::string, double> best_in_turn(const std::vector<std::string>& names, int rounds,
+                                           const std::function<double(std::size_t)>& milliseconds);
 
 /// Whether all names were timed for all these numbers of tokens.
 bool complete(const Timings& timings, std::span<const std::int64_t> tokens, const std::vector<std::string>& names);
