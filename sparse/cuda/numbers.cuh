@@ -141,6 +141,21 @@ struct Finish {
     float& place = y.data[row * y.stride + token];
     place = epilogue.add ? place + out : out;
   }
+  /// Of tokens `token`, an even number, and the next, as far as there are so many.
+  __device__ __forceinline__ void store_two(std::int64_t row, std::int64_t token, std::int64_t tokens, float first,
+                                            float second) const {
+    if (!vectors || token + 1 >= tokens) {
+      if (token < tokens) store(row, token, first);
+      if (token + 1 < tokens) store(row, token + 1, second);
+      return;
+    }
+    float2 out = make_float2(value(row, first), value(row, second));
+    const auto add = [&out](float2 more) { out = make_float2(out.x + more.x, out.y + more.y); };
+    if (epilogue.residual.data != nullptr) add(*reinterpret_cast<const float2*>(residual(row) + token));
+    auto* const place = reinterpret_cast<float2*>(y.data + row * y.stride + token);
+    if (epilogue.add) add(*place);
+    *place = out;
+  }
   __device__ __forceinline__ void store_four(std::int64_t row, std::int64_t token, const float* sums) const {
     float4 out = make_float4(value(row, sums[0]), value(row, sums[1]), value(row, sums[2]), value(row, sums[3]));
     const auto add = [&out](float4 more) {

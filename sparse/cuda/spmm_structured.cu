@@ -2,13 +2,14 @@
 // 128 rows of y for 128 or 32 tokens, a warp 32 rows for half of them; tiles of 64 columns come through shared memory
 // in three buffers, so that two are on the way while one is used.
 #include "cuda/numbers.cuh"
+#include "cuda/tile.cuh"
 
 namespace bertx::sparse::cuda {
 namespace {
 
 constexpr int kRows = kStructuredRows, kCols = kStructuredColumns, kKept = kCols / 2;
 constexpr int kThreads = 256, kStages = 3;
-constexpr int kPart = 16, kPartNumbers = kPart / 2;  // bytes and numbers that are copied and loaded at a time
+constexpr int kPartNumbers = kPart / 2;
 
 struct Problem {
   Structured w;
@@ -17,24 +18,11 @@ struct Problem {
   Finish finish;
 };
 
-/// A tile of kWidth numbers a row in shared memory. The parts of a row change places from row to row, so that the same
-/// part of eight successive rows meets all banks.
-template <int kWidth>
-struct Tile {
-  static constexpr int kParts = kWidth / kPartNumbers, kBytes = kWidth * 2;
-  unsigned char* at;
-
-  __device__ __forceinline__ unsigned char* part(int row, int part) const {
-    const int turn = kParts >= 8 ? row % 8 : row / 2 % 4;
-    return at + row * kBytes + (part ^ turn) * kPart;
-  }
-};
-
 template <int kTokens>
 struct Block {
-  using Weights = Tile<kKept>;
-  using Activations = Tile<kTokens>;
-  static constexpr int kWeightBytes = kRows * Weights::kBytes, kStageBytes = kWeightBytes + kCols * Activations::kBytes;
+  using Weights = Tile<kKept * 2>;
+  using Activations = Tile<kTokens * 2>;
+  static constexpr int kWeightBytes = kRows * kKept * 2, kStageBytes = kWeightBytes + kCols * kTokens * 2;
   static constexpr int kWarpTokens = kTokens / 2, kColumns = kWarpTokens / 8;  // results of a warp, 8 tokens wide
 
   const Problem& p;
@@ -118,15 +106,13 @@ __global__ __launch_bounds__(kThreads) void structured_kernel(Problem p) {
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const std::int64_t row =
-          static_cast<std::int64_t>(blockIdx.x) * kRows + first_row + m * 16 + lane / 4 + e / 2 * 8;
+    for (int half = 0; half < 2; ++half) {
+      const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kRows + first_row + m * 16 + lane / 4 + half * 8;
       if (row >= p.w.rows) continue;
 #pragma unroll
       for (int n = 0; n < B::kColumns; ++n) {
-        const std::int64_t token =
-            static_cast<std::int64_t>(blockIdx.y) * kTokens + first_token + n * 8 + lane % 4 * 2 + e % 2;
-        if (token < p.tokens) p.finish.store(row, token, sums[m][n][e]);
+        const std::int64_t token = static_cast<std::int64_t>(blockIdx.y) * kTokens + first_token + n * 8 + lane % 4 * 2;
+        p.finish.store_two(row, token, p.tokens, sums[m][n][2 * half], sums[m][n][2 * half + 1]);
       }
     }
   }

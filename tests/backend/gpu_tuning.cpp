@@ -1,51 +1,13 @@
 // The cuda backend's choice among the forms of a weight: taken from what an earlier process has measured, and 2:4 among
 // them where a matrix is one.
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>
-
-#include "backend/tuning/tuning_file.h"
-#include "scene.h"
+#include "remembered.h"
 
 namespace bertx::test {
 namespace {
 
-namespace fs = std::filesystem;
+using GpuTuning = RememberedTuning;
 
 constexpr std::int64_t kRows = 40, kCols = 72;
-
-class GpuTuning : public CudaTest {
- protected:
-  void SetUp() override {
-    CudaTest::SetUp();
-    std::string pattern = (fs::temp_directory_path() / "bertx-tuning-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-    ::setenv("BERTX_TUNE", "on", 1);
-    ::setenv("BERTX_TUNE_FILE", (directory_ / "tuning.json").c_str(), 1);
-  }
-  void TearDown() override {
-    ::setenv("BERTX_TUNE", "off", 1);
-    ::unsetenv("BERTX_TUNE_FILE");
-    fs::remove_all(directory_);
-    CudaTest::TearDown();
-  }
-  /// As if an earlier process had found `best` twice as fast as all others for any number of tokens.
-  void remember(Backend& backend, const WeightShape& shape, const std::string& best) const {
-    std::string device(backend.description().substr(std::string("cuda: ").size()));
-    device.resize(device.rfind(", "));  // "…, bf16 products"
-    Timings timings;
-    for (const std::int64_t tokens : {1, 8, 32, 128, 512, 2048}) {
-      for (const char* name : {"csr", "csr, 8 lanes a row", "csr, 32 tokens", "csr, 128 tokens", "csr, 256 tokens",
-                               "csr, tiles of 64", "csr, tiles of 128", "2:4", "dense-bf16"}) {
-        timings[tokens][name] = name == best ? 1 : 2;
-      }
-    }
-    TuningFile((directory_ / "tuning.json.cuda").string(), {device, "cuda"}).put(key_of(shape), timings);
-  }
-  fs::path directory_;
-};
 
 TEST_F(GpuTuning, TakesWhatAnEarlierProcessFoundAndTwoOfFourWhereItIs) {
   const auto backend = make_checked_backend(make_cuda({DType::bf16}), make_reference_backend());
@@ -68,7 +30,7 @@ TEST_F(GpuTuning, TakesWhatAnEarlierProcessFoundAndTwoOfFourWhereItIs) {
   const CsrPattern pattern{kRows, kCols, nnz, row_start.tensor, column.tensor, {}, {}, {}};
   const auto prepared = backend->prepare_csr(pattern, value.tensor);
   EXPECT_EQ(prepared->kernel(), "2:4-bf16");
-  ASSERT_EQ(prepared->tuning().size(), 6u * 9);
+  ASSERT_EQ(prepared->tuning().size(), 6u * 12);
   Scene s(*backend, 5, 100);
   for (const std::int64_t tokens : {1, 13, 32, 33, 140}) {  // every result is checked
     const Tensor x = s.matrix(kCols, tokens), y = s.output(kRows, tokens);

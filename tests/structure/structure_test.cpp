@@ -12,10 +12,11 @@ const fs::path kRoot = BERTX_SOURCE_DIR;
 // that `bertx bench` times and the tolerance that it checks by; the lock and the checksums by which `bertx compress`
 // goes on with a directory, so that there is one of each; what composite weights are made of; the kernels of
 // sparse/cuda, which the cuda backend calls and which public headers cannot name.
-const std::vector<std::string> kShared{"io/json.h",           "weights/host_copy.h",      "train/update_step.h",
-                                       "core/tolerance.h",    "train/directory_lock.h",   "train/crc32c.h",
-                                       "train/examples.h",    "weights/parts.h",          "cuda/launch.h",
-                                       "cuda/tiled_layout.h", "cuda/structured_layout.h", "cuda/device.cuh"};
+const std::vector<std::string> kShared{"io/json.h",           "weights/host_copy.h",     "train/update_step.h",
+                                       "core/tolerance.h",    "train/directory_lock.h",  "train/crc32c.h",
+                                       "train/examples.h",    "weights/parts.h",         "cuda/launch.h",
+                                       "cuda/tiled_layout.h", "cuda/device.cuh",         "cuda/numbers.cuh",
+                                       "cuda/tile.cuh",       "cuda/structured_layout.h"};
 
 std::string joined(const std::vector<std::string>& lines) {
   std::string out;

@@ -62,6 +62,31 @@ TEST_F(RivalsTest, TurnsRatiosAndGoals) {
   EXPECT_NEAR(found["ratios"][0]["of_minima"].get<double>(), expected, 1e-6 * expected);
 }
 
+// On a GPU: PyTorch as it is and compiled, in the type of bertx, and limits in milliseconds.
+TEST_F(RivalsTest, OnAGpu) {
+  const std::string json = (place / "found.json").string();
+  tiny = program("bertx", "#!/bin/sh\ncase \"$*\" in *--help) echo --dtype;; *--device\\ cuda*) echo '" +
+                              Json{{"rows",
+                                    {{{"sparsity", 0},
+                                      {"dtype", "bf16"},
+                                      {"lengths", "equal"},
+                                      {"kernel", "dense-bf16-fused"},
+                                      {"min_ms", 0.5},
+                                      {"median_ms", 0.75}}}}}
+                                  .dump() +
+                              "';; esac\n");
+  const std::string flags = "--device cuda --case latency --preset bert-base --json " + json + " --python ";
+  ASSERT_EQ(rivals(flags + program("python", kScript)), 0) << err;
+  EXPECT_HAS(out, "bert-base, 1 x 128 tokens, bf16, on a GPU; 2 turns of 1");
+  EXPECT_HAS(out, "bertx dense bf16: 0.500 ms, at most 0.670 ms (0.67 ms)");
+  const Json found = Json::parse(read_all(json))["cases"]["latency"];
+  ASSERT_EQ(found["ratios"].size(), 2u);
+  EXPECT_EQ(found["ratios"][0]["slower"], "PyTorch bf16");
+  EXPECT_EQ(found["ratios"][1]["slower"], "PyTorch compiled bf16");
+  EXPECT_EQ(rivals("--device cuda --case short"), 2);
+  EXPECT_HAS(err, "found 'short'");
+}
+
 TEST_F(RivalsTest, AloneWhereNothingElseIsInstalled) {
   const std::string none = program("none", "#!/bin/sh\necho 'No module named x' >&2\nexit 1\n");
   ASSERT_EQ(rivals("--case shorter --rounds 1 --python " + none), 0) << err;

@@ -1,8 +1,8 @@
 """One runtime in a process of its own, as tools/rivals starts it: reads how many passes to time, answers with times.
 
-The first argument is a JSON object: runtime, model (an ONNX file or the shape of a BERT), batch, tokens, threads. What
-the process answers are lines of JSON: {"ready": version} or {"error": text}, then one list of milliseconds for each
-line with a number of passes. It needs nothing of bertx, so any Python that has the runtime can run it.
+The first argument is a JSON object: runtime, model (an ONNX file) or shape (of a BERT), device, batch, tokens, threads.
+What the process answers are lines of JSON: {"ready": version} or {"error": text}, then one list of milliseconds for
+each line with a number of passes. It needs nothing of bertx, so any Python that has the runtime can run it.
 """
 import json
 import os
@@ -87,37 +87,58 @@ def deepsparse_pass(task):
     return deepsparse.__version__, lambda: engine.run(feed)
 
 
-def torch_inputs(task):
+# ---- PyTorch: "PyTorch [compiled] [update] [bf16|tf32]" -------------------------------------------------------------
+
+def torch_setting(task):
+    """The model and its inputs on the device, a function that waits for it, and the words of the runtime's name."""
     import torch
+    words = set(task["runtime"].split())
+    device = torch.device(task["device"])
     torch.set_num_threads(task["threads"])
-    return {name: torch.from_numpy(value) for name, value in feed_of(task).items()}
+    torch.set_float32_matmul_precision("high" if "tf32" in words else "highest")
+    inputs = {name: torch.from_numpy(value).to(device) for name, value in feed_of(task).items()}
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    return torch_model(task["shape"]).to(device), inputs, wait, words
 
 
 def pytorch_pass(task):
     import torch
-    inputs = torch_inputs(task)
-    model = torch_model(task["shape"]).eval()
+    model, inputs, wait, words = torch_setting(task)
+    model.eval()
+    if "bf16" in words:
+        model = model.to(torch.bfloat16)
+    if "compiled" in words:  # on a GPU with graphs
+        model = torch.compile(model, mode="max-autotune", dynamic=False)
 
     def run():
         with torch.inference_mode():
             model(**inputs)
+        wait()
     return torch.__version__, run
 
 
 def pytorch_update(task):
     """Forward, loss, backward, clipping, AdamW in its fused form; dropout acts."""
     import torch
-    inputs = torch_inputs(task)
-    model = torch_model(task["shape"]).train()
+    model, inputs, wait, words = torch_setting(task)
+    model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, fused=True)
-    labels = torch.arange(task["batch"]) % 2
+    inputs["labels"] = torch.arange(task["batch"], device=task["device"]) % 2
+    forward = torch.compile(model, mode="max-autotune-no-cudagraphs", dynamic=False) if "compiled" in words else model
 
     def run():
         optimizer.zero_grad()
-        model(**inputs, labels=labels).loss.backward()
+        with torch.autocast(task["device"], torch.bfloat16, enabled="bf16" in words):
+            loss = forward(**inputs).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        wait()
     return torch.__version__, run
+
+
+def pytorch(task):
+    return (pytorch_update if "update" in task["runtime"].split() else pytorch_pass)(task)
 
 
 RUNTIMES = {
@@ -127,8 +148,6 @@ RUNTIMES = {
     "OpenVINO": openvino_pass,
     "OpenVINO bf16": lambda task: openvino_pass(task, "bf16"),
     "DeepSparse": deepsparse_pass,
-    "PyTorch": pytorch_pass,
-    "PyTorch update": pytorch_update,
 }
 
 
@@ -142,7 +161,7 @@ def main():
 
     task = json.loads(sys.argv[1])
     try:
-        version, run = RUNTIMES[task["runtime"]](task)
+        version, run = RUNTIMES.get(task["runtime"], pytorch)(task)
         if run:
             for _ in range(2):
                 run()

@@ -4,8 +4,11 @@
 // Own kernels give the same bits for the same inputs, run after run; dense products as cuBLASLt does.
 #pragma once
 
+#include <algorithm>
+
 #include "backend/cuda/device.h"
 #include "backend/cuda/kernels.h"
+#include "backend/cuda/matmul.h"
 #include "bertx/backend.h"
 
 namespace bertx {
@@ -89,6 +92,11 @@ class CudaBackend final : public Backend {
   void adamw(const AdamWStep& step, std::span<const AdamWItem> items) override;
 
   const BackendOptions& options() const { return options_; }
+  /// What dense products take their inputs as.
+  cuda::Inputs dense_inputs() const {
+    if (options_.products == DType::bf16) return cuda::Inputs::bf16;
+    return options_.tf32 ? cuda::Inputs::tf32 : cuda::Inputs::f32;
+  }
 
  private:
   BackendOptions options_;
@@ -102,15 +110,17 @@ class Weight : public PreparedWeight {
  public:
   /// y [out, T] = activation(W x [in, T] + bias) + residual
   virtual void apply(Tensor x, Tensor y, const Epilogue& epilogue) const = 0;
+  /// What bytes() are in: weights that share them say the same.
+  virtual const void* storage() const { return this; }
 };
-/// W [out, in] in bf16, for products with bf16 inputs (products.cpp).
-std::unique_ptr<Weight> bf16_weight(Tensor w);
 /// y = activation(y + bias) + residual, in one pass.
 void finish(Device& device, const Epilogue& epilogue, Tensor y);
 
 inline Matrix matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 inline ConstMatrix const_matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 inline Shape shape_of(Tensor x) { return {x.rows, x.cols}; }
+/// A stride smaller than the columns can only belong to a matrix of one row, where it has no meaning.
+inline std::int64_t stride_of(Tensor x) { return std::max(x.stride, x.cols); }
 /// A vector over features or tokens; null where the tensor is empty.
 inline float* vector(Tensor x) {
   assert(x.empty() || ((x.rows == 1 || x.cols == 1) && x.contiguous()));

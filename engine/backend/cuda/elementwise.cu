@@ -45,6 +45,17 @@ struct ToBf16 {
   }
 };
 
+struct ToTf32 {
+  ConstMatrix from;
+  Matrix to;
+  template <int kLanes>
+  __device__ void at(std::int64_t row, std::int64_t column) const {
+    Lanes<kLanes> x = load<kLanes>(from.data + row * from.stride + column);
+    for (int i = 0; i < kLanes; ++i) x.v[i] = __uint_as_float(sparse::cuda::to_tf32(x.v[i]));
+    store(to.data + row * to.stride + column, x);
+  }
+};
+
 struct BiasActivation {
   Matrix x;
   const float* bias;
@@ -187,6 +198,10 @@ void fill(Stream stream, void* x, std::int64_t stride, int element_bytes, Shape 
 void to_bf16(Stream stream, ConstMatrix from, Shape shape, std::uint16_t* to, std::int64_t to_stride) {
   const bool fours = reinterpret_cast<std::uintptr_t>(to) % 8 == 0 && (to_stride % 4 == 0 || shape.rows == 1);
   over(stream, ToBf16{from, to, to_stride}, shape, in_fours(from) && fours);
+}
+
+void to_tf32(Stream stream, ConstMatrix from, Shape shape, Matrix to) {
+  over(stream, ToTf32{from, to}, shape, in_fours(from) && in_fours(to));
 }
 
 void bias_activation(Stream stream, Matrix x, const float* bias, Pointwise activation, Matrix y, Shape shape) {

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "cuda/launch.h"
+
 struct CUstream_st;
 
 namespace bertx::cuda {
@@ -38,6 +40,8 @@ struct DropoutMask {
 void fill(Stream stream, void* x, std::int64_t stride, int element_bytes, Shape shape, std::uint64_t pattern);
 /// to [rows, cols] in bf16, rounded to nearest, ties to even
 void to_bf16(Stream stream, ConstMatrix from, Shape shape, std::uint16_t* to, std::int64_t to_stride);
+/// The same to TF32, ties away from 0
+void to_tf32(Stream stream, ConstMatrix from, Shape shape, Matrix to);
 void bias_activation(Stream stream, Matrix x, const float* bias, Pointwise activation, Matrix y, Shape shape);
 void activation_grad(Stream stream, ConstMatrix x, Pointwise activation, ConstMatrix dy, Matrix dx, Shape shape);
 /// y = dropout(activation(y + bias)) + residual; bias and residual may be null
@@ -73,8 +77,23 @@ void layer_norm(Stream stream, ConstMatrix x, const float* gamma, const float* b
 void layer_norm_grad(Stream stream, ConstMatrix x, const float* gamma, const float* mean, const float* rstd,
                      ConstMatrix dy, Matrix dx, float* dgamma, float* dbeta, Shape shape);
 
-// ---- attention.cu, attention_grad.cu, attention_cores.cu
-// --------------------------------------------------------------
+// ---- product_cores.cu ----------------------------------------------------------------------------------------------
+/// What tensor cores take their inputs as; sums are f32.
+enum class Cores : int { bf16, tf32 };
+/// numbers [rows, cols]: bf16, or f32 that have been rounded to TF32; rows begin at multiples of 16 bytes.
+struct RoundedWeight {
+  const void* numbers = nullptr;
+  std::int64_t rows = 0, cols = 0, stride = 0;
+  Cores cores = Cores::bf16;
+};
+/// What a block makes of y: 128 x 128, 64 x 64, or 32 x 32.
+enum class ProductCut : int { large, middle, small };
+/// y [rows, tokens] = activation(W x + bias) + residual, x [cols, tokens] being rounded on its way. Columns of x from
+/// `tokens` to the next multiple of four below the stride may be read; the residual must not overlap y.
+void product_by_cores(Stream stream, ProductCut cut, const RoundedWeight& w, ConstMatrix x, Matrix y,
+                      std::int64_t tokens, const sparse::cuda::Epilogue& epilogue);
+
+// ---- attention.cu, attention_grad.cu, attention_cores.cu -----------------------------------------------------------
 struct Attention {
   std::int64_t heads = 0, head_dim = 0, tokens = 0, sequences = 0;
   const std::int32_t* starts = nullptr;  ///< [sequences + 1]
@@ -89,8 +108,7 @@ struct AttentionGrad {
 void attention(Stream stream, const Attention& a, Matrix context, Matrix log_sum_exp);
 void attention_delta(Stream stream, const Attention& a, ConstMatrix context, ConstMatrix dcontext, float* delta);
 void attention_grad(Stream stream, const Attention& a, const AttentionGrad& g);
-/// The same by tensor cores with inputs rounded to bf16 or TF32, for heads of at most so many features.
-enum class Cores : int { bf16, tf32 };
+/// The same by tensor cores with rounded inputs, for heads of at most so many features.
 inline constexpr std::int64_t kMostCoresHeadDim = 64;
 void attention_by_cores(Stream stream, Cores cores, const Attention& a, Matrix context, Matrix log_sum_exp);
 void attention_grad_by_cores(Stream stream, Cores cores, const Attention& a, const AttentionGrad& g);

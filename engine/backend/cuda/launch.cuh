@@ -30,7 +30,13 @@ __device__ inline std::uint16_t bf16_bits(float x) {
 }
 /// Two of them as they lie side by side, `low` first.
 __device__ inline std::uint32_t two_bf16(float low, float high) {
+#ifndef BERTX_CUDA_EMULATION
+  std::uint32_t out;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
+  return out;
+#else
   return static_cast<std::uint32_t>(bf16_bits(low)) | static_cast<std::uint32_t>(bf16_bits(high)) << 16;
+#endif
 }
 
 }  // namespace bertx::cuda

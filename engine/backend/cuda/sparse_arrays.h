@@ -1,7 +1,7 @@
 // Between tensors and the pointers that sparse/cuda takes.
 #pragma once
 
-#include "backend/cuda/device.h"
+#include "backend/cuda/cuda.h"
 #include "cuda/launch.h"
 #include "cuda/structured_layout.h"
 #include "cuda/tiled_layout.h"
@@ -10,6 +10,15 @@ namespace bertx::cuda {
 
 inline sparse::cuda::Input input(Tensor x) { return {x.data, x.stride}; }
 inline sparse::cuda::Output output(Tensor x) { return {x.as<float>(), x.stride}; }
+/// The epilogue as kernels that have it inside take it.
+inline sparse::cuda::Epilogue inside(const Epilogue& epilogue) {
+  using Kind = sparse::cuda::Activation;
+  static_assert(static_cast<int>(Activation::gelu_erf) == static_cast<int>(Kind::gelu_erf) &&
+                static_cast<int>(Activation::gelu_tanh) == static_cast<int>(Kind::gelu_tanh) &&
+                static_cast<int>(Activation::relu) == static_cast<int>(Kind::relu) &&
+                static_cast<int>(Activation::tanh) == static_cast<int>(Kind::tanh));
+  return {vector(epilogue.bias), static_cast<Kind>(epilogue.activation), input(epilogue.residual), false};
+}
 
 /// A host array on the device.
 template <class T>

@@ -11,14 +11,6 @@ namespace {
 namespace ours = sparse::cuda;
 using ours::Form, ours::Number;
 
-ours::Epilogue inside(const Epilogue& epilogue) {
-  static_assert(static_cast<int>(Activation::gelu_erf) == static_cast<int>(ours::Activation::gelu_erf) &&
-                static_cast<int>(Activation::gelu_tanh) == static_cast<int>(ours::Activation::gelu_tanh) &&
-                static_cast<int>(Activation::relu) == static_cast<int>(ours::Activation::relu) &&
-                static_cast<int>(Activation::tanh) == static_cast<int>(ours::Activation::tanh));
-  return {vector(epilogue.bias), static_cast<ours::Activation>(epilogue.activation), input(epilogue.residual), false};
-}
-
 /// Calls product(x) with x in the type of the weight's numbers.
 template <class Product>
 void with_numbers(Device& device, Number number, Tensor x, const Product& product) {
@@ -37,6 +29,7 @@ class RowsWeight final : public Weight {
       : matrix_(std::move(matrix)), form_(form) {}
   std::string_view kernel() const override { return matrix_->csr.number == Number::bf16 ? "csr-bf16" : "csr"; }
   std::size_t bytes() const override { return matrix_->bytes(); }
+  const void* storage() const override { return matrix_.get(); }
   // Y [rows, T] = activation(W X [cols, T] + bias) + residual
   void apply(Tensor x, Tensor y, const Epilogue& epilogue) const override {
     const ours::Csr& w = matrix_->csr;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <numeric>
 
 #include "backend/tuning/tuning_file.h"
 #include "backend/tuning/tuning_wanted.h"
@@ -37,9 +38,16 @@ class TunedWeight final : public Weight {
   }
   std::string_view kernel() const override { return kernel_; }
   std::size_t bytes() const override {
-    std::size_t sum = 0;
-    for (const auto& form : forms_) sum += form->bytes();
-    return sum;
+    std::map<const void*, std::size_t> bytes;  // forms that share their memory count once
+    for (const auto& form : forms_) {
+      if constexpr (requires { form->storage(); }) {
+        bytes[form->storage()] = form->bytes();
+      } else {
+        bytes[form.get()] = form->bytes();
+      }
+    }
+    return std::accumulate(bytes.begin(), bytes.end(), std::size_t{0},
+                           [](std::size_t sum, const auto& one) { return sum + one.second; });
   }
   std::vector<TunedTime> tuning() const override { return times_; }
   void apply(Tensor x, Tensor y, const Epilogue& epilogue) const override {

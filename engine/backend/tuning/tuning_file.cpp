@@ -83,7 +83,11 @@ std::map<std::string, Timings> TuningFile::read() const {
 
 std::optional<Timings> TuningFile::find(const std::string& key) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(key);
+  auto found = entries_.find(key);
+  if (found == entries_.end()) {  // another process may have measured it meanwhile
+    entries_.merge(read());
+    found = entries_.find(key);
+  }
   if (found == entries_.end()) return std::nullopt;
   return found->second;
 }

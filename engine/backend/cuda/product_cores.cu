@@ -1,0 +1,309 @@
+// Products of prepared weights by tensor cores, in one pass: activations are rounded on their way into shared memory,
+// and bias, activation and residual are applied to sums that are still in registers.
+//
+// A block makes kRows x kTokens of y. Its warps share that out, and where it is small also the depth: then each sums up
+// a part, and in the end they add up through shared memory, in one order. Weights come by asynchronous copies, several
+// tiles ahead; activations, which have to be rounded, through registers, one tile ahead.
+#include "backend/cuda/device.cuh"
+#include "cuda/numbers.cuh"
+#include "cuda/tile.cuh"
+
+namespace bertx::cuda {
+namespace {
+
+using sparse::cuda::divide_up, sparse::cuda::kPart, sparse::cuda::load_matrices, sparse::cuda::Tile;
+
+constexpr int kThreads = 256, kStages = 3;
+
+/// How a product is cut: a block's rows, tokens and bytes of depth, and the rows and tokens of a warp.
+template <int kRows_, int kTokens_, int kDepthBytes_, int kWarpRows_, int kWarpTokens_>
+struct Cut {
+  static constexpr int kRows = kRows_, kTokens = kTokens_, kDepthBytes = kDepthBytes_;
+  static constexpr int kWarpRows = kWarpRows_, kWarpTokens = kWarpTokens_;
+  static constexpr int kAcross = kTokens / kWarpTokens, kPlaces = kRows / kWarpRows * kAcross;  // of warps in y
+  static constexpr int kParts = kThreads / kWarp / kPlaces;                                     // of the depth
+};
+using Large = Cut<128, 128, 64, 64, 32>;
+using Middle = Cut<64, 64, 128, 32, 32>;
+using Small = Cut<32, 32, 512, 32, 32>;
+
+/// bf16, 16 columns of weights a step.
+struct Bf16Product {
+  using Number = std::uint16_t;
+  static constexpr bool kPairs = false;
+
+  __device__ static uint4 rounded(const float4 (&x)[2]) {
+    return make_uint4(two_bf16(x[0].x, x[0].y), two_bf16(x[0].z, x[0].w), two_bf16(x[1].x, x[1].y),
+                      two_bf16(x[1].z, x[1].w));
+  }
+  /// The right sides for tokens [token, token + 8) and the 8 behind; `row` the first of a step.
+  template <class Activations>
+  __device__ static void take_right(const Activations& x, int row, int token, std::uint32_t (&right)[2][2]) {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, matrix = lane / 8;
+    std::uint32_t all[4];
+    load_matrices<true>(all, x.part(row + matrix % 2 * 8 + lane % 8, token / 8 + matrix / 2));
+    right[0][0] = all[0], right[0][1] = all[1], right[1][0] = all[2], right[1][1] = all[3];
+  }
+  __device__ static void multiply(float (&sums)[4], const std::uint32_t (&left)[4], const std::uint32_t (&right)[2]) {
+    sparse::cuda::mma_bf16(sums, left, right);
+  }
+};
+
+/// TF32, 8 columns a step.
+struct Tf32Product {
+  using Number = float;
+  static constexpr bool kPairs = true;
+
+  __device__ static uint4 rounded(const float4 (&x)[1]) {
+    using sparse::cuda::to_tf32;
+    return make_uint4(to_tf32(x[0].x), to_tf32(x[0].y), to_tf32(x[0].z), to_tf32(x[0].w));
+  }
+  template <class Activations>
+  __device__ static void take_right(const Activations& x, int row, int token, std::uint32_t (&right)[2][2]) {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, q = lane % 4;
+#pragma unroll
+    for (int eight = 0; eight < 2; ++eight) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const auto* const four =
+            reinterpret_cast<const std::uint32_t*>(x.part(row + half * 4 + q, token / 4 + eight * 2 + g / 4));
+        right[eight][half] = four[g % 4];
+      }
+    }
+  }
+  __device__ static void multiply(float (&sums)[4], const std::uint32_t (&left)[4], const std::uint32_t (&right)[2]) {
+    sparse::cuda::mma_tf32(sums, left, right);
+  }
+};
+
+struct Problem {
+  RoundedWeight w;
+  ConstMatrix x;
+  std::int64_t tokens, row_blocks;
+  bool vectors;  ///< rows of x may be read by four
+  sparse::cuda::Finish finish;
+};
+
+template <class Kind, class C>
+struct Block {
+  using Number = typename Kind::Number;
+  static constexpr int kSize = sizeof(Number), kPartNumbers = kPart / kSize, kFours = kPartNumbers / 4;
+  static constexpr int kDepth = C::kDepthBytes / kSize, kStep = 2 * kPartNumbers, kSteps = kDepth / kStep;
+  using Weights = Tile<C::kDepthBytes>;
+  using Activations = Tile<C::kTokens * kSize, Kind::kPairs>;
+  static constexpr int kWeightBytes = C::kRows * C::kDepthBytes, kActivationBytes = kDepth * C::kTokens * kSize;
+  static constexpr int kShared = kStages * kWeightBytes + 2 * kActivationBytes;
+  static constexpr int kOwnParts = kActivationBytes / kPart / kThreads;  // parts of activations a thread carries
+  static constexpr int kDown = C::kWarpRows / 16, kColumns = C::kWarpTokens / 8, kSums = kDown * kColumns * 4;
+  static_assert(kSteps % C::kParts == 0 && kSums % (2 * C::kParts) == 0 &&
+                kOwnParts * kThreads * kPart == kActivationBytes);
+  static_assert(C::kParts == 1 || kSums * kThreads * static_cast<int>(sizeof(float)) <= kShared);
+  using Sums = float[kDown][kColumns][4];
+  using Carried = float4[kOwnParts][kFours];
+
+  /// What a thread copies of a tile: one part of every kTogether-th row.
+  template <class Tile>
+  struct Own {
+    static constexpr int kTogether = kThreads / Tile::kParts;
+    static_assert(kThreads % Tile::kParts == 0 && kTogether % 8 == 0);
+    int row = static_cast<int>(threadIdx.x) / Tile::kParts, part = static_cast<int>(threadIdx.x) % Tile::kParts;
+  };
+  using OwnWeights = Own<Weights>;
+  using OwnActivations = Own<Activations>;
+
+  const Problem& p;
+  std::int64_t first_row, first_token;
+  OwnWeights own_weights = {};
+  OwnActivations own_activations = {};
+  // Where the next tile's part begins, and the bytes from one of its rows to the next.
+  const char* from_weights = static_cast<const char*>(p.w.numbers) +
+                             ((first_row + own_weights.row) * p.w.stride + own_weights.part * kPartNumbers) * kSize;
+  const float* from_activations =
+      p.x.data + own_activations.row * p.x.stride + first_token + own_activations.part * kPartNumbers;
+
+  __device__ __forceinline__ Weights weights(int tile) const {
+    return {sparse::cuda::dynamic_shared() + tile % kStages * kWeightBytes};
+  }
+  __device__ __forceinline__ Activations activations(int tile) const {
+    return {sparse::cuda::dynamic_shared() + kStages * kWeightBytes + tile % 2 * kActivationBytes};
+  }
+
+  /// Begins to copy columns kDepth * tile and those behind, tile after tile; 0 beyond the matrix.
+  __device__ __forceinline__ void fetch_weights(int tile) {
+    const Weights to = weights(tile);
+    const int left = static_cast<int>(p.w.cols) - tile * kDepth - own_weights.part * kPartNumbers;
+    const int inside = left >= kPartNumbers ? kPart : left > 0 ? left * kSize : 0;
+#pragma unroll
+    for (int i = 0; i < C::kRows / OwnWeights::kTogether; ++i) {
+      const int row = own_weights.row + i * OwnWeights::kTogether;
+      const int taken = first_row + row < p.w.rows ? inside : 0;
+      const char* const from = from_weights + i * OwnWeights::kTogether * kSize * p.w.stride;
+      sparse::cuda::copy_async<kPart>(to.part(row, own_weights.part), taken > 0 ? from : p.w.numbers, taken);
+    }
+    from_weights += C::kDepthBytes;
+  }
+
+  __device__ __forceinline__ float4 four_at(const float* from, std::int64_t left) const {
+    if (left <= 0) return make_float4(0, 0, 0, 0);
+    if (p.vectors) return *reinterpret_cast<const float4*>(from);
+    return make_float4(from[0], left > 1 ? from[1] : 0, left > 2 ? from[2] : 0, left > 3 ? from[3] : 0);
+  }
+  /// Rows kDepth * tile of x and those behind, tile after tile, as they are; 0 beyond the matrix.
+  __device__ __forceinline__ void take_activations(int tile, Carried& carried) {
+    const std::int64_t left = p.tokens - first_token - own_activations.part * kPartNumbers;
+    const int rows = static_cast<int>(p.w.cols) - tile * kDepth - own_activations.row;
+#pragma unroll
+    for (int i = 0; i < kOwnParts; ++i) {
+      const bool inside = i * OwnActivations::kTogether < rows;
+      const float* const from = from_activations + i * OwnActivations::kTogether * p.x.stride;
+#pragma unroll
+      for (int four = 0; four < kFours; ++four) {
+        carried[i][four] = four_at(from + four * 4, inside ? left - four * 4 : 0);
+      }
+    }
+    from_activations += kDepth * p.x.stride;
+  }
+  __device__ __forceinline__ void put_activations(int tile, const Carried& carried) const {
+    const Activations to = activations(tile);
+#pragma unroll
+    for (int i = 0; i < kOwnParts; ++i) {
+      const int row = own_activations.row + i * OwnActivations::kTogether;
+      *reinterpret_cast<uint4*>(to.part(row, own_activations.part)) = Kind::rounded(carried[i]);
+    }
+  }
+
+  /// sums += what the warp takes of a tile: rows from `row`, tokens from `token`, every C::kParts-th step from `part`
+  __device__ __forceinline__ void multiply(int tile, int row, int token, int part, Sums& sums) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, matrix = lane / 8;
+    const Weights w = weights(tile);
+    const Activations x = activations(tile);
+#pragma unroll 1  // unrolled, registers do not suffice for two blocks a multiprocessor
+    for (int s = 0; s < kSteps / C::kParts; ++s) {
+      const int step = s * C::kParts + part;
+      std::uint32_t left[kDown][4];
+#pragma unroll
+      for (int m = 0; m < kDown; ++m) {
+        load_matrices(left[m], w.part(row + m * 16 + matrix % 2 * 8 + lane % 8, step * 2 + matrix / 2));
+      }
+#pragma unroll
+      for (int n = 0; n < kColumns; n += 2) {
+        std::uint32_t right[2][2];
+        Kind::take_right(x, step * kStep, token + n * 8, right);
+#pragma unroll
+        for (int m = 0; m < kDown; ++m) {
+          Kind::multiply(sums[m][n], left[m], right[0]);
+          Kind::multiply(sums[m][n + 1], left[m], right[1]);
+        }
+      }
+    }
+  }
+
+  /// Sums `number` (even) and the one behind it of this lane, which lie side by side in y.
+  __device__ __forceinline__ void store(int row, int token, int number, float first, float second) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+    const std::int64_t r = first_row + row + number / (kColumns * 4) * 16 + lane / 4 + number % 4 / 2 * 8;
+    if (r >= p.w.rows) return;
+    const std::int64_t t = first_token + token + number / 4 % kColumns * 8 + lane % 4 * 2;
+    p.finish.store_two(r, t, p.tokens, first, second);
+  }
+  /// Adds up the parts of the depth, and stores.
+  __device__ __forceinline__ void finish(int place, int part, int row, int token, const Sums& sums) const {
+    if constexpr (C::kParts == 1) {
+#pragma unroll
+      for (int i = 0; i < kSums; i += 2) {
+        const float(&four)[4] = sums[i / (kColumns * 4)][i / 4 % kColumns];
+        store(row, token, i, four[i % 4], four[i % 4 + 1]);
+      }
+    } else {
+      const int lane = static_cast<int>(threadIdx.x) % kWarp;
+      float* const all = reinterpret_cast<float*>(sparse::cuda::dynamic_shared());  // [part][place][number][lane]
+      // All are through with the tiles.
+      __syncthreads();
+#pragma unroll
+      for (int i = 0; i < kSums; ++i) {
+        all[((part * C::kPlaces + place) * kSums + i) * kWarp + lane] =
+            sums[i / (kColumns * 4)][i / 4 % kColumns][i % 4];
+      }
+      __syncthreads();
+      constexpr int kShare = kSums / C::kParts;
+#pragma unroll
+      for (int i = 0; i < kShare; i += 2) {
+        float pair[2] = {0, 0};
+#pragma unroll
+        for (int other = 0; other < C::kParts; ++other) {
+          const float* const from = all + ((other * C::kPlaces + place) * kSums + part * kShare + i) * kWarp + lane;
+          pair[0] += from[0];
+          pair[1] += from[kWarp];
+        }
+        store(row, token, part * kShare + i, pair[0], pair[1]);
+      }
+    }
+  }
+};
+
+// Grid: blocks of rows, those of the same tokens side by side, so that they share activations in the cache.
+template <class Kind, class C>
+__global__ __launch_bounds__(kThreads, 2) void product_kernel(Problem p) {
+  using B = Block<Kind, C>;
+  const std::int64_t id = blockIdx.x;
+  B block{p, id % p.row_blocks * C::kRows, id / p.row_blocks * C::kTokens};
+  const int warp = static_cast<int>(threadIdx.x) / kWarp, place = warp % C::kPlaces, part = warp / C::kPlaces;
+  const int row = place / C::kAcross * C::kWarpRows, token = place % C::kAcross * C::kWarpTokens;
+  const int tiles = static_cast<int>(divide_up(p.w.cols, B::kDepth));
+  typename B::Sums sums = {};
+  typename B::Carried carried;
+#pragma unroll
+  for (int tile = 0; tile < kStages - 1; ++tile) {
+    if (tile < tiles) block.fetch_weights(tile);
+    sparse::cuda::commit_copies();
+  }
+  block.take_activations(0, carried);
+  block.put_activations(0, carried);
+  if (tiles > 1) block.take_activations(1, carried);
+#pragma unroll 1
+  for (int tile = 0; tile < tiles; ++tile) {
+    sparse::cuda::wait_copies<kStages - 2>();
+    __syncthreads();  // all have this tile, and are through with the buffers that are filled now
+    if (tile + kStages - 1 < tiles) block.fetch_weights(tile + kStages - 1);
+    sparse::cuda::commit_copies();
+    if (tile + 1 < tiles) block.put_activations(tile + 1, carried);
+    if (tile + 2 < tiles) block.take_activations(tile + 2, carried);
+    block.multiply(tile, row, token, part, sums);
+  }
+  block.finish(place, part, row, token, sums);
+}
+
+template <class Kind, class C>
+void run(Stream stream, Problem p) {
+  constexpr auto kKernel = &product_kernel<Kind, C>;
+  constexpr int kShared = Block<Kind, C>::kShared;
+  p.row_blocks = divide_up(p.w.rows, C::kRows);
+  allow_shared(kKernel, kShared);
+  launch(kKernel, dim3(static_cast<unsigned>(p.row_blocks * divide_up(p.tokens, C::kTokens))), kThreads, kShared,
+         stream, p);
+}
+
+template <class Kind>
+void run_in(Stream stream, ProductCut cut, const Problem& p) {
+  switch (cut) {
+    case ProductCut::large: return run<Kind, Large>(stream, p);
+    case ProductCut::middle: return run<Kind, Middle>(stream, p);
+    case ProductCut::small: return run<Kind, Small>(stream, p);
+  }
+}
+
+}  // namespace
+
+void product_by_cores(Stream stream, ProductCut cut, const RoundedWeight& w, ConstMatrix x, Matrix y,
+                      std::int64_t tokens, const sparse::cuda::Epilogue& epilogue) {
+  if (w.rows <= 0 || tokens <= 0) return;
+  const Problem p{w,
+                  x,
+                  tokens,
+                  0,
+                  sparse::cuda::in_vectors(x.data, x.stride, sizeof(float)),
+                  sparse::cuda::finish_of({y.data, y.stride}, epilogue)};
+  return w.cores == Cores::bf16 ? run_in<Bf16Product>(stream, cut, p) : run_in<Tf32Product>(stream, cut, p);
+}
+
+}  // namespace bertx::cuda
