@@ -25,6 +25,7 @@ class CheckedBackend final : public Backend {
   DType products() const override { return fast_->products(); }
   bool tf32() const override { return fast_->tf32(); }
   DType attention_products() const override { return fast_->attention_products(); }
+  DType between_products() const override { return fast_->between_products(); }
   std::string description() const override { return text(fast_->description(), "; checked by ", oracle_->name()); }
 
   Buffer allocate(std::size_t bytes) override { return fast_->allocate(bytes); }

@@ -36,6 +36,25 @@ __device__ __forceinline__ unsigned char* dynamic_shared() {
 #endif
 }
 
+// ---- bf16 ----------------------------------------------------------------------------------------------------------
+
+/// x in bf16, rounded to nearest, ties to even; NaN stays NaN.
+__device__ __forceinline__ std::uint16_t bf16_bits(float x) {
+  const std::uint32_t bits = __float_as_uint(x);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x0040u);
+  return static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+}
+/// Two of them as they lie side by side, `low` first.
+__device__ __forceinline__ std::uint32_t two_bf16(float low, float high) {
+#ifdef BERTX_CUDA_EMULATION
+  return static_cast<std::uint32_t>(bf16_bits(low)) | static_cast<std::uint32_t>(bf16_bits(high)) << 16;
+#else
+  std::uint32_t out;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
+  return out;
+#endif
+}
+
 // ---- asynchronous copies (sm_80) -----------------------------------------------------------------------------------
 
 /// Begins to copy kBytes (4, 8 or 16, both addresses multiples of it) to shared memory; of them `taken` are read, the

@@ -16,16 +16,18 @@ namespace bertx::sparse::cuda {
 
 using Stream = CUstream_st*;
 
-/// f32, or bf16 with sums in f32: then values and activations x are both bf16, and y is f32 all the same.
+/// f32, or bf16 with sums in f32: values and activations x are of one type, y has its own.
 enum class Number : int { f32, bf16 };
 
 struct Input {
   const void* data = nullptr;
   std::int64_t stride = 0;
 };
+/// f32, or sums rounded to bf16 when all is done.
 struct Output {
-  float* data = nullptr;
+  void* data = nullptr;
   std::int64_t stride = 0;
+  Number number = Number::f32;
 };
 
 /// A CSR matrix, as CsrView (bertx/sparse/csr.h), with the order in which its rows are taken.
@@ -45,8 +47,8 @@ enum class Activation : int { none, gelu_erf, gelu_tanh, relu, tanh };
 struct Epilogue {
   const float* bias = nullptr;  ///< [rows]
   Activation activation = Activation::none;
-  Input residual;  ///< f32 [rows, tokens]; it must not overlap y
-  bool add = false;
+  Input residual;    ///< f32 [rows, tokens]; it must not overlap y
+  bool add = false;  ///< to an f32 y
 };
 
 /// How spmm shares out its work. All give the same sums in another order at most.

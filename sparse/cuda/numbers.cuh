@@ -127,6 +127,7 @@ struct Finish {
   Output y;
   Epilogue epilogue;
   bool vectors;  ///< y and the residual may be accessed by four
+  bool bf16;     ///< y is
 
   __device__ __forceinline__ float value(std::int64_t row, float sum) const {
     if (epilogue.bias != nullptr) sum += epilogue.bias[row];
@@ -138,7 +139,12 @@ struct Finish {
   __device__ __forceinline__ void store(std::int64_t row, std::int64_t token, float sum) const {
     float out = value(row, sum);
     if (epilogue.residual.data != nullptr) out += residual(row)[token];
-    float& place = y.data[row * y.stride + token];
+    const std::int64_t at = row * y.stride + token;
+    if (bf16) {
+      static_cast<std::uint16_t*>(y.data)[at] = bf16_bits(out);
+      return;
+    }
+    float& place = static_cast<float*>(y.data)[at];
     place = epilogue.add ? place + out : out;
   }
   /// Of tokens `token`, an even number, and the next, as far as there are so many.
@@ -152,7 +158,12 @@ struct Finish {
     float2 out = make_float2(value(row, first), value(row, second));
     const auto add = [&out](float2 more) { out = make_float2(out.x + more.x, out.y + more.y); };
     if (epilogue.residual.data != nullptr) add(*reinterpret_cast<const float2*>(residual(row) + token));
-    auto* const place = reinterpret_cast<float2*>(y.data + row * y.stride + token);
+    const std::int64_t at = row * y.stride + token;
+    if (bf16) {
+      *reinterpret_cast<std::uint32_t*>(static_cast<std::uint16_t*>(y.data) + at) = two_bf16(out.x, out.y);
+      return;
+    }
+    auto* const place = reinterpret_cast<float2*>(static_cast<float*>(y.data) + at);
     if (epilogue.add) add(*place);
     *place = out;
   }
@@ -162,7 +173,13 @@ struct Finish {
       out = make_float4(out.x + more.x, out.y + more.y, out.z + more.z, out.w + more.w);
     };
     if (epilogue.residual.data != nullptr) add(*reinterpret_cast<const float4*>(residual(row) + token));
-    auto* const place = reinterpret_cast<float4*>(y.data + row * y.stride + token);
+    const std::int64_t at = row * y.stride + token;
+    if (bf16) {
+      *reinterpret_cast<uint2*>(static_cast<std::uint16_t*>(y.data) + at) =
+          make_uint2(two_bf16(out.x, out.y), two_bf16(out.z, out.w));
+      return;
+    }
+    auto* const place = reinterpret_cast<float4*>(static_cast<float*>(y.data) + at);
     if (epilogue.add) add(*place);
     *place = out;
   }
@@ -202,7 +219,8 @@ inline bool in_vectors(const void* data, std::int64_t stride, int element_bytes)
 inline Finish finish_of(Output y, const Epilogue& epilogue) {
   const bool beside =
       epilogue.residual.data == nullptr || in_vectors(epilogue.residual.data, epilogue.residual.stride, 4);
-  return {y, epilogue, beside && in_vectors(y.data, y.stride, 4)};
+  const bool bf16 = y.number == Number::bf16;
+  return {y, epilogue, beside && in_vectors(y.data, y.stride, bf16 ? 2 : 4), bf16};
 }
 
 }  // namespace bertx::sparse::cuda

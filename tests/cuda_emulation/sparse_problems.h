@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -171,6 +172,7 @@ struct ProductCase {
     has_residual = random() % 2 == 0;
     activation = static_cast<Activation>(random() % 5);
     add = random() % 4 == 0;
+    y_number = !add && random() % 3 == 0 ? Number::bf16 : Number::f32;
   }
 
   /// Calls product(x, y, epilogue) with everything in device memory and compares.
@@ -179,15 +181,25 @@ struct ProductCase {
     const OnDeviceActivations x_there(x, number);
     const OnDeviceActivations residual_there(residual, Number::f32);
     const OnDevice<float> bias_there(bias), y_there(y.memory);
+    std::vector<std::uint16_t> narrow_y;
+    for (const float v : y.memory) narrow_y.push_back(bf16_from_float(v));
+    const OnDevice<std::uint16_t> narrow_y_there(narrow_y);
     Epilogue epilogue;
     if (has_bias) epilogue.bias = bias_there.data();
     if (has_residual) epilogue.residual = residual_there.input();
     epilogue.activation = activation;
     epilogue.add = add;
-    const int error = product(x_there.input(), Output{y_there.data() + y.offset, y.stride}, epilogue);
+    const bool bf16 = y_number == Number::bf16;
+    void* const place = bf16 ? static_cast<void*>(narrow_y_there.data() + y.offset) : y_there.data() + y.offset;
+    const int error = product(x_there.input(), Output{place, y.stride, y_number}, epilogue);
     ASSERT_EQ(error, 0) << cudaGetErrorString(static_cast<cudaError_t>(error));
     const Activations before = y;
-    y.memory = y_there.values();
+    if (bf16) {
+      const std::vector<std::uint16_t> values = narrow_y_there.values();
+      std::ranges::transform(values, y.memory.begin(), float_from_bf16);
+    } else {
+      y.memory = y_there.values();
+    }
     y.expect_guards_intact();
     compare(before);
     y = before;
@@ -195,7 +207,7 @@ struct ProductCase {
 
   const CsrMatrix<float>& w;
   std::int64_t tokens;
-  Number number;
+  Number number, y_number;
   bool aligned;
   Activations x, y, residual;
   std::vector<float> bias;
@@ -218,7 +230,8 @@ struct ProductCase {
         if (has_residual) expected += residual.at(r, t);
         if (add) expected += before.at(r, t);
         // Sums of |products| bound what any order of the sums loses; GELU by tanh and erf add some units.
-        const double allowed = 0x1p-23 * (8 + 2 * std::sqrt(double(end - begin))) * (size + 4);
+        double allowed = 0x1p-23 * (8 + 2 * std::sqrt(double(end - begin))) * (size + 4);
+        if (y_number == Number::bf16) allowed += 0x1p-8 * (std::abs(expected) + allowed);  // half a unit
         ASSERT_NEAR(y.at(r, t), expected, allowed) << "row " << r << " token " << t << " of " << tokens;
       }
     }

@@ -1,5 +1,6 @@
 // Whole models on a backend whose dense products take bf16 inputs.
 #include "bertx/train.h"
+#include "cuda.h"
 #include "tiny.h"
 
 namespace bertx::test {
@@ -14,6 +15,8 @@ std::vector<double> logits_on(Backend& backend, const TinyHead& head, bool prepa
   if (prepare) model.prepare(backend);
   return logits_of(backend, model, tiny_batch(model, 9));
 }
+
+using CudaBf16Model = CudaTest;
 
 TEST(Bf16Model, LogitsAreThoseOfTheReferenceToTheRoundingOfBf16) {
   const auto reference = make_reference_backend(), f32 = make_cpu_backend(), bf16 = make_cpu_backend({DType::bf16});
@@ -35,6 +38,16 @@ TEST(Bf16Model, LogitsAreThoseOfTheReferenceToTheRoundingOfBf16) {
       EXPECT_LE(worst, 0.04 * largest) << head.name;
       EXPECT_GT(worst, 10 * of_f32) << head.name << ": no sign of bf16";
     }
+  }
+}
+
+// Between prepared products activations are bf16: rounded earlier, not more. What is left is the order of sums.
+TEST_F(CudaBf16Model, PreparedModelsRoundNoMoreThanOthers) {
+  const auto backend = make_cuda({DType::bf16});
+  for (const TinyHead& head : tiny_heads()) {
+    const std::vector<double> want = logits_on(*backend, head, false), got = logits_on(*backend, head, true);
+    ASSERT_TRUE(trusted(want));
+    EXPECT_TRUE(all_near(got, want, DType::f32, 64, 4)) << head.name;
   }
 }
 

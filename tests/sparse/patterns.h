@@ -77,7 +77,7 @@ inline Wide<double> widen(const CsrMatrix<float>& w) { return {{w.values.begin()
 /// Activations [features, tokens] behind a stride, beginning `offset` floats into their memory; all that is not an
 /// activation holds a guard.
 struct Activations {
-  static constexpr float kGuard = -12345.75f;
+  static constexpr float kGuard = -12352.0f;  // bf16 has it, too
   std::int64_t features, tokens, stride, offset;
   std::vector<float> memory;
 

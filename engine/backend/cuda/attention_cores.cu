@@ -6,13 +6,14 @@ namespace bertx::cuda {
 namespace {
 
 // Grid: tiles of queries, heads.
-template <class Kind>
-__global__ void __launch_bounds__(kMmaThreads) forward_kernel(Attention a, Matrix context, Matrix log_sum_exp) {
+template <class Kind, class Source, class Context>
+__global__ void __launch_bounds__(kMmaThreads)
+    forward_kernel(Attention a, Source queries, Source keys, Source values, Context context, Matrix log_sum_exp) {
   __shared__ __align__(16) typename Kind::Number tiles[2 * kTile * Kind::kPitch];
   auto *const k = tiles, *const v = tiles + kTile * Kind::kPitch;
   const Place p = place_of<Kind>(a);
   typename Kind::Left q = {};
-  Kind::load(k, a.q, p.row, p.row_end, p.begin, a.tokens);
+  Kind::load(k, queries, p.row, p.row_end, p.begin, a.tokens);
   __syncthreads();
   Kind::take_left(k, p.steps, q);
   const Bounds sequence[2] = {sequence_of(a, own_token(p, 0)), sequence_of(a, own_token(p, 2))};
@@ -20,8 +21,8 @@ __global__ void __launch_bounds__(kMmaThreads) forward_kernel(Attention a, Matri
   Result out = {};
   for (std::int64_t key0 = p.reach.first; key0 < p.reach.last; key0 += kTile) {
     __syncthreads();
-    Kind::load(k, a.k, p.row, p.row_end, key0, p.reach.last);
-    Kind::load(v, a.v, p.row, p.row_end, key0, p.reach.last);
+    Kind::load(k, keys, p.row, p.row_end, key0, p.reach.last);
+    Kind::load(v, values, p.row, p.row_end, key0, p.reach.last);
     __syncthreads();
     Result score = {};
     Kind::add_over_features(q, k, p.steps, score);
@@ -178,8 +179,16 @@ static_assert(kMostCoresHeadDim == kTile);
 
 void attention_by_cores(Stream stream, Cores cores, const Attention& a, Matrix context, Matrix log_sum_exp) {
   if (a.heads <= 0 || a.head_dim <= 0 || a.tokens <= 0) return;
-  launch(cores == Cores::bf16 ? forward_kernel<Bf16Cores> : forward_kernel<Tf32Cores>, grid_of(a), dim3(kMmaThreads), 0,
-         stream, a, context, log_sum_exp);
+  launch(cores == Cores::bf16 ? forward_kernel<Bf16Cores, ConstMatrix, Matrix>
+                              : forward_kernel<Tf32Cores, ConstMatrix, Matrix>,
+         grid_of(a), dim3(kMmaThreads), 0, stream, a, a.q, a.k, a.v, context, log_sum_exp);
+}
+
+void attention_of_bf16(Stream stream, const Attention& a, Bf16Matrix q, Bf16Matrix k, Bf16Matrix v, Bf16Matrix context,
+                       Matrix log_sum_exp) {
+  if (a.heads <= 0 || a.head_dim <= 0 || a.tokens <= 0) return;
+  launch(forward_kernel<Bf16Cores, Bf16Matrix, Bf16Matrix>, grid_of(a), dim3(kMmaThreads), 0, stream, a, q, k, v,
+         context, log_sum_exp);
 }
 
 void attention_grad_by_cores(Stream stream, Cores cores, const Attention& a, const AttentionGrad& g) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "backend/cuda/attention_tiles.cuh"
+#include "cuda/numbers.cuh"
 
 namespace bertx::cuda {
 
@@ -20,17 +21,22 @@ __device__ inline int column_of(int element) { return lane_of() % 4 * 2 + elemen
 /// The first token of this warp in its tile.
 __device__ inline int own_tokens() { return static_cast<int>(threadIdx.x) / kWarp * 16; }
 
+__device__ inline float read(float x) { return x; }
+__device__ inline float read(std::uint16_t bf16) { return sparse::cuda::lower_half(bf16); }
+__device__ inline void write(float& place, float x) { place = x; }
+__device__ inline void write(std::uint16_t& place, float x) { place = bf16_bits(x); }
+
 /// Calls put(row, column, low, high) for pairs of rows [row, row_end), columns [column, column_end) of x in a tile
 /// [kTile, kTile]; 0 outside of them
-template <class Put>
-__device__ inline void for_pairs(ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+template <class Source, class Put>
+__device__ inline void for_pairs(Source x, std::int64_t row, std::int64_t row_end, std::int64_t column,
                                  std::int64_t column_end, const Put& put) {
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile / 2; i += kMmaThreads) {
     const int down = i / (kTile / 2), across = i % (kTile / 2) * 2;
     const std::int64_t r = row + down, c = column + across;
-    const float* const from = x.data + r * x.stride + c;
-    put(down, across, r < row_end && c < column_end ? from[0] : 0.0f,
-        r < row_end && c + 1 < column_end ? from[1] : 0.0f);
+    const auto* const from = x.data + r * x.stride + c;
+    put(down, across, r < row_end && c < column_end ? read(from[0]) : 0.0f,
+        r < row_end && c + 1 < column_end ? read(from[1]) : 0.0f);
   }
 }
 
@@ -41,7 +47,8 @@ struct Bf16Cores {
   static constexpr int kPitch = kTile + 8;  // rows of 144 bytes: eight of them meet all banks
   using Left = std::uint32_t[kSteps][4];    // 16 x 64, the rows of a warp
 
-  __device__ static void load(Number* tile, ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+  template <class Source>
+  __device__ static void load(Number* tile, Source x, std::int64_t row, std::int64_t row_end, std::int64_t column,
                               std::int64_t column_end) {
     for_pairs(x, row, row_end, column, column_end, [tile](int down, int across, float low, float high) {
       *reinterpret_cast<std::uint32_t*>(tile + down * kPitch + across) = two_bf16(low, high);
@@ -97,7 +104,8 @@ struct Tf32Cores {
   static constexpr int kPitch = kTile + 8;  // a row begins 8 banks behind the one before: no two lanes of a load meet
   using Left = std::uint32_t[kSteps][4];
 
-  __device__ static void load(Number* tile, ConstMatrix x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+  template <class Source>
+  __device__ static void load(Number* tile, Source x, std::int64_t row, std::int64_t row_end, std::int64_t column,
                               std::int64_t column_end) {
     for_pairs(x, row, row_end, column, column_end, [tile](int down, int across, float low, float high) {
       *reinterpret_cast<uint2*>(tile + down * kPitch + across) =
@@ -143,8 +151,9 @@ struct Tf32Cores {
 constexpr int kOutPitch = kTile + 1;
 /// to [features, tokens] = the block's results [tokens, features], turned in `shared` [kTile, kOutPitch]; a barrier
 /// stands before and none behind.
-__device__ inline void store_turned(float* shared, const Result& part, Matrix to, std::int64_t row,
-                                    std::int64_t row_end, std::int64_t column, std::int64_t column_end) {
+template <class To>
+__device__ inline void store_turned(float* shared, const Result& part, To to, std::int64_t row, std::int64_t row_end,
+                                    std::int64_t column, std::int64_t column_end) {
   __syncthreads();
   for (int block = 0; block < kBlocks; ++block) {
     for (int e = 0; e < 4; ++e) {
@@ -154,7 +163,7 @@ __device__ inline void store_turned(float* shared, const Result& part, Matrix to
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kMmaThreads) {
     const std::int64_t r = row + i / kTile, c = column + i % kTile;
-    if (r < row_end && c < column_end) to.data[r * to.stride + c] = shared[i / kTile * kOutPitch + i % kTile];
+    if (r < row_end && c < column_end) write(to.data[r * to.stride + c], shared[i / kTile * kOutPitch + i % kTile]);
   }
 }
 

@@ -21,6 +21,7 @@ class CudaBackend final : public Backend {
   DType products() const override { return options_.products; }
   bool tf32() const override { return options_.products == DType::f32 && options_.tf32; }
   DType attention_products() const override { return options_.products; }
+  DType between_products() const override { return options_.products; }
   std::string description() const override;
 
   // memory.cpp
@@ -99,6 +100,9 @@ class CudaBackend final : public Backend {
   }
 
  private:
+  void attention_of_bf16(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
+                         Tensor context, Tensor log_sum_exp);  // sequences.cpp
+
   BackendOptions options_;
   cuda::Device& device_;
 };
@@ -118,6 +122,10 @@ void finish(Device& device, const Epilogue& epilogue, Tensor y);
 
 inline Matrix matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 inline ConstMatrix const_matrix(Tensor x) { return {x.as<float>(), x.stride}; }
+inline Bf16Matrix bf16_matrix(Tensor x) {
+  assert(x.dtype == DType::bf16);
+  return {static_cast<std::uint16_t*>(x.data), x.stride};
+}
 inline Shape shape_of(Tensor x) { return {x.rows, x.cols}; }
 /// A stride smaller than the columns can only belong to a matrix of one row, where it has no meaning.
 inline std::int64_t stride_of(Tensor x) { return std::max(x.stride, x.cols); }

@@ -2,6 +2,7 @@
 
 #include "backend/cuda/rounded.h"
 #include "backend/cuda/sparse_arrays.h"
+#include "bertx/arena.h"
 
 namespace bertx::cuda {
 namespace {
@@ -28,16 +29,28 @@ class LibraryForm final : public DenseForm {
     const DenseMatrix& w = *matrix_;
     assert(x.rows == w.cols && y.rows == w.rows && x.cols == y.cols);
     if (y.size() == 0) return;
-    const auto multiply = [&](Factor right) {
-      dense_product(w.device, w.rows, x.cols, w.cols, {w.numbers.data.get(), w.stride, false}, right, y.as<float>(),
-                    stride_of(y), false, w.inputs);
-    };
-    if (w.inputs == Inputs::bf16) {
-      multiply(Rounded(w.device, x).factor(false));
+    if (y.dtype == DType::bf16) {  // sums of f32 in between, so that there is one rounding
+      const std::int64_t stride = row_stride(y.cols, DType::f32);
+      const Scratch<float> sums(w.device, w.rows * stride);
+      multiply(x, sums.get(), stride);
+      finish_to_bf16(w.device.stream(), {sums.get(), stride}, vector(epilogue.bias), pointwise(epilogue.activation),
+                     const_matrix(epilogue.residual), bf16_matrix(y), shape_of(y));
     } else {
-      multiply({x.data, stride_of(x), false});
+      multiply(x, y.as<float>(), stride_of(y));
+      finish(w.device, epilogue, y);
     }
-    finish(w.device, epilogue, y);
+  }
+
+ private:
+  void multiply(Tensor x, float* y, std::int64_t stride) const {
+    const DenseMatrix& w = *matrix_;
+    const Factor left{w.numbers.data.get(), w.stride, false};
+    if (w.inputs == Inputs::bf16) {
+      const Rounded right(w.device, x);
+      dense_product(w.device, w.rows, x.cols, w.cols, left, right.factor(false), y, stride, false, w.inputs);
+    } else {
+      dense_product(w.device, w.rows, x.cols, w.cols, left, {x.data, stride_of(x), false}, y, stride, false, w.inputs);
+    }
   }
 };
 
@@ -52,10 +65,17 @@ class FusedForm final : public DenseForm {
   void apply(Tensor x, Tensor y, const Epilogue& epilogue) const override {
     const DenseMatrix& w = *matrix_;
     assert(x.rows == w.cols && y.rows == w.rows && x.cols == y.cols);
-    product_by_cores(
-        w.device.stream(), cut_,
-        {w.numbers.data.get(), w.rows, w.cols, w.stride, w.inputs == Inputs::bf16 ? Cores::bf16 : Cores::tf32},
-        {x.as<float>(), stride_of(x)}, {y.as<float>(), stride_of(y)}, x.cols, inside(epilogue));
+    const RoundedWeight weight{w.numbers.data.get(), w.rows, w.cols, w.stride,
+                               w.inputs == Inputs::bf16 ? Cores::bf16 : Cores::tf32};
+    const auto multiply = [&](sparse::cuda::Input from, bool rounded) {
+      product_by_cores(w.device.stream(), cut_, weight, from, rounded, output(y), x.cols, inside(epilogue));
+    };
+    if (x.dtype == DType::bf16) {
+      const Rounded numbers(w.device, x);
+      multiply({numbers.data(), numbers.stride()}, true);
+    } else {
+      multiply({x.data, stride_of(x)}, false);
+    }
   }
 
  private:
@@ -70,7 +90,7 @@ DenseMatrix::DenseMatrix(Device& on, Tensor w, Inputs type)
   numbers = device.allocate(static_cast<std::size_t>(rows * stride) * size);
   void* const to = numbers.data.get();
   if (inputs == Inputs::bf16) {
-    to_bf16(device.stream(), const_matrix(w), shape_of(w), static_cast<std::uint16_t*>(to), stride);
+    to_bf16(device.stream(), const_matrix(w), shape_of(w), {static_cast<std::uint16_t*>(to), stride});
   } else if (inputs == Inputs::tf32) {
     to_tf32(device.stream(), const_matrix(w), shape_of(w), {static_cast<float*>(to), stride});
   } else {
@@ -93,6 +113,7 @@ std::vector<Candidate> dense_candidates(Inputs inputs, std::function<Shared()> m
   const auto fused = [&](const char* name, ProductCut cut) {
     out.push_back({name, [shared, cut] { return std::make_unique<FusedForm>(shared(), cut); }});
   };
+  fused("dense, fused, 256 x 128", ProductCut::largest);
   fused("dense, fused, 128 x 128", ProductCut::large);
   fused("dense, fused, 64 x 64", ProductCut::middle);
   fused("dense, fused, 32 x 32", ProductCut::small);

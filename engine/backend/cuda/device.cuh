@@ -39,6 +39,7 @@ inline bool in_fours(const float* data, std::int64_t stride) {
 }
 inline bool in_fours(Matrix x) { return in_fours(x.data, x.stride); }
 inline bool in_fours(ConstMatrix x) { return in_fours(x.data, x.stride); }
+inline bool in_fours(Bf16Matrix x) { return reinterpret_cast<std::uintptr_t>(x.data) % 8 == 0 && x.stride % 4 == 0; }
 
 // bertx::random_u32, which this cannot include; that both agree is tested by the dropout of every backend.
 __device__ inline std::uint32_t random_bits(std::uint64_t seed, std::uint32_t row, std::uint32_t column) {

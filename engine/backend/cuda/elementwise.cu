@@ -29,19 +29,33 @@ struct Fill {
   }
 };
 
+template <int kLanes>
+__device__ void store(std::uint16_t* to, const Lanes<kLanes>& x) {
+  if constexpr (kLanes == 4) {
+    *reinterpret_cast<uint2*>(to) = make_uint2(two_bf16(x.v[0], x.v[1]), two_bf16(x.v[2], x.v[3]));
+  } else {
+    for (int i = 0; i < kLanes; ++i) to[i] = bf16_bits(x.v[i]);
+  }
+}
+
 struct ToBf16 {
   ConstMatrix from;
-  std::uint16_t* to;
-  std::int64_t to_stride;
+  Bf16Matrix to;
   template <int kLanes>
   __device__ void at(std::int64_t row, std::int64_t column) const {
-    const Lanes<kLanes> x = load<kLanes>(from.data + row * from.stride + column);
-    std::uint16_t* const place = to + row * to_stride + column;
-    if constexpr (kLanes == 4) {
-      *reinterpret_cast<uint2*>(place) = make_uint2(two_bf16(x.v[0], x.v[1]), two_bf16(x.v[2], x.v[3]));
-    } else {
-      for (int i = 0; i < kLanes; ++i) place[i] = bf16_bits(x.v[i]);
-    }
+    store(to.data + row * to.stride + column, load<kLanes>(from.data + row * from.stride + column));
+  }
+};
+
+struct FromBf16 {
+  Bf16Matrix from;
+  Matrix to;
+  template <int kLanes>
+  __device__ void at(std::int64_t row, std::int64_t column) const {
+    const std::uint16_t* const bits = from.data + row * from.stride + column;
+    Lanes<kLanes> x;
+    for (int i = 0; i < kLanes; ++i) x.v[i] = __uint_as_float(static_cast<std::uint32_t>(bits[i]) << 16);
+    store(to.data + row * to.stride + column, x);
   }
 };
 
@@ -88,16 +102,17 @@ struct ActivationGrad {
   }
 };
 
+template <class Result>
 struct Finish {
-  Matrix y;
+  ConstMatrix x;
   const float* bias;
   Pointwise activation;
   DropoutMask mask;
   ConstMatrix residual;
+  Result y;
   template <int kLanes>
   __device__ void at(std::int64_t row, std::int64_t column) const {
-    float* const place = y.data + row * y.stride + column;
-    Lanes<kLanes> value = load<kLanes>(place);
+    Lanes<kLanes> value = load<kLanes>(x.data + row * x.stride + column);
     const float shift = bias != nullptr ? bias[row] : 0.0f;
     for (int i = 0; i < kLanes; ++i) {
       value.v[i] = activate(activation, value.v[i] + shift) * dropout_factor(mask, row, column + i);
@@ -106,7 +121,7 @@ struct Finish {
       const Lanes<kLanes> beside = load<kLanes>(residual.data + row * residual.stride + column);
       for (int i = 0; i < kLanes; ++i) value.v[i] += beside.v[i];
     }
-    store(place, value);
+    store(y.data + row * y.stride + column, value);
   }
 };
 
@@ -195,9 +210,12 @@ void fill(Stream stream, void* x, std::int64_t stride, int element_bytes, Shape 
   }
 }
 
-void to_bf16(Stream stream, ConstMatrix from, Shape shape, std::uint16_t* to, std::int64_t to_stride) {
-  const bool fours = reinterpret_cast<std::uintptr_t>(to) % 8 == 0 && (to_stride % 4 == 0 || shape.rows == 1);
-  over(stream, ToBf16{from, to, to_stride}, shape, in_fours(from) && fours);
+void to_bf16(Stream stream, ConstMatrix from, Shape shape, Bf16Matrix to) {
+  over(stream, ToBf16{from, to}, shape, in_fours(from) && in_fours(to));
+}
+
+void from_bf16(Stream stream, Bf16Matrix from, Shape shape, Matrix to) {
+  over(stream, FromBf16{from, to}, shape, in_fours(to));
 }
 
 void to_tf32(Stream stream, ConstMatrix from, Shape shape, Matrix to) {
@@ -214,7 +232,14 @@ void activation_grad(Stream stream, ConstMatrix x, Pointwise activation, ConstMa
 
 void finish(Stream stream, Matrix y, const float* bias, Pointwise activation, DropoutMask dropout, ConstMatrix residual,
             Shape shape) {
-  over(stream, Finish{y, bias, activation, dropout, residual}, shape, in_fours(y) && fours_or_none(residual));
+  over(stream, Finish<Matrix>{{y.data, y.stride}, bias, activation, dropout, residual, y}, shape,
+       in_fours(y) && fours_or_none(residual));
+}
+
+void finish_to_bf16(Stream stream, ConstMatrix x, const float* bias, Pointwise activation, ConstMatrix residual,
+                    Bf16Matrix y, Shape shape) {
+  over(stream, Finish<Bf16Matrix>{x, bias, activation, {}, residual, y}, shape,
+       in_fours(x) && in_fours(y) && fours_or_none(residual));
 }
 
 void dropout(Stream stream, ConstMatrix x, DropoutMask dropout, Matrix y, Shape shape) {

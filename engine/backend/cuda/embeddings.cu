@@ -109,7 +109,8 @@ __global__ void embed_type_grad_kernel(Tokens tokens, ConstMatrix dx, Matrix tab
   }
 }
 
-__global__ void gather_columns_kernel(ConstMatrix x, const std::int32_t* index, Matrix y, Shape shape) {
+template <class From, class To>
+__global__ void gather_columns_kernel(From x, const std::int32_t* index, To y, Shape shape) {
   const std::int64_t j = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (j >= shape.cols) return;
   const std::int64_t column = index[j];
@@ -186,10 +187,17 @@ void embed_type_grad(Stream stream, const Tokens& tokens, ConstMatrix dx, Matrix
          dim3(kWarp, kThreads / kWarp), 0, stream, tokens, dx, table, table_shape);
 }
 
-void gather_columns(Stream stream, ConstMatrix x, const std::int32_t* index, Matrix y, Shape y_shape) {
+template <class From, class To>
+void gather(Stream stream, From x, const std::int32_t* index, To y, Shape y_shape) {
   if (y_shape.rows <= 0 || y_shape.cols <= 0) return;
   const ByColumn layout = by_column(y_shape);
-  launch(gather_columns_kernel, layout.grid, layout.block, 0, stream, x, index, y, y_shape);
+  launch(gather_columns_kernel<From, To>, layout.grid, layout.block, 0, stream, x, index, y, y_shape);
+}
+void gather_columns(Stream stream, ConstMatrix x, const std::int32_t* index, Matrix y, Shape y_shape) {
+  gather(stream, x, index, y, y_shape);
+}
+void gather_columns(Stream stream, Bf16Matrix x, const std::int32_t* index, Bf16Matrix y, Shape y_shape) {
+  gather(stream, x, index, y, y_shape);
 }
 
 void gather_columns_grad(Stream stream, ConstMatrix dy, const std::int32_t* index, const std::int32_t* next,

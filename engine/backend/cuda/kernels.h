@@ -23,6 +23,11 @@ struct ConstMatrix {
   const float* data = nullptr;
   std::int64_t stride = 0;
 };
+/// Activations that only products read (Backend::between_products).
+struct Bf16Matrix {
+  std::uint16_t* data = nullptr;
+  std::int64_t stride = 0;
+};
 struct Shape {
   std::int64_t rows = 0, cols = 0;
 };
@@ -39,11 +44,15 @@ struct DropoutMask {
 /// Elements of 1, 2, 4 or 8 bytes, all with the bits of `pattern`.
 void fill(Stream stream, void* x, std::int64_t stride, int element_bytes, Shape shape, std::uint64_t pattern);
 /// to [rows, cols] in bf16, rounded to nearest, ties to even
-void to_bf16(Stream stream, ConstMatrix from, Shape shape, std::uint16_t* to, std::int64_t to_stride);
+void to_bf16(Stream stream, ConstMatrix from, Shape shape, Bf16Matrix to);
+void from_bf16(Stream stream, Bf16Matrix from, Shape shape, Matrix to);
 /// The same to TF32, ties away from 0
 void to_tf32(Stream stream, ConstMatrix from, Shape shape, Matrix to);
 void bias_activation(Stream stream, Matrix x, const float* bias, Pointwise activation, Matrix y, Shape shape);
 void activation_grad(Stream stream, ConstMatrix x, Pointwise activation, ConstMatrix dy, Matrix dx, Shape shape);
+/// y = activation(x + bias) + residual in bf16; bias and residual may be null
+void finish_to_bf16(Stream stream, ConstMatrix x, const float* bias, Pointwise activation, ConstMatrix residual,
+                    Bf16Matrix y, Shape shape);
 /// y = dropout(activation(y + bias)) + residual; bias and residual may be null
 void finish(Stream stream, Matrix y, const float* bias, Pointwise activation, DropoutMask dropout, ConstMatrix residual,
             Shape shape);
@@ -86,12 +95,13 @@ struct RoundedWeight {
   std::int64_t rows = 0, cols = 0, stride = 0;
   Cores cores = Cores::bf16;
 };
-/// What a block makes of y: 128 x 128, 64 x 64, or 32 x 32.
-enum class ProductCut : int { large, middle, small };
-/// y [rows, tokens] = activation(W x + bias) + residual, x [cols, tokens] being rounded on its way. Columns of x from
-/// `tokens` to the next multiple of four below the stride may be read; the residual must not overlap y.
-void product_by_cores(Stream stream, ProductCut cut, const RoundedWeight& w, ConstMatrix x, Matrix y,
-                      std::int64_t tokens, const sparse::cuda::Epilogue& epilogue);
+/// What a block makes of y: 256 x 128, 128 x 128, 64 x 64, or 32 x 32.
+enum class ProductCut : int { largest, large, middle, small };
+/// y [rows, tokens] = activation(W x + bias) + residual, x [cols, tokens] being f32 that is rounded on its way, or bf16
+/// at multiples of 16 bytes where it has been. Columns of x from `tokens` to the next multiple of four below the stride
+/// may be read; the residual must not overlap y.
+void product_by_cores(Stream stream, ProductCut cut, const RoundedWeight& w, sparse::cuda::Input x, bool x_rounded,
+                      sparse::cuda::Output y, std::int64_t tokens, const sparse::cuda::Epilogue& epilogue);
 
 // ---- attention.cu, attention_grad.cu, attention_cores.cu -----------------------------------------------------------
 struct Attention {
@@ -111,6 +121,9 @@ void attention_grad(Stream stream, const Attention& a, const AttentionGrad& g);
 /// The same by tensor cores with rounded inputs, for heads of at most so many features.
 inline constexpr std::int64_t kMostCoresHeadDim = 64;
 void attention_by_cores(Stream stream, Cores cores, const Attention& a, Matrix context, Matrix log_sum_exp);
+/// Of q, k and v in bf16 (a.q, a.k and a.v are not read) into a context in bf16
+void attention_of_bf16(Stream stream, const Attention& a, Bf16Matrix q, Bf16Matrix k, Bf16Matrix v, Bf16Matrix context,
+                       Matrix log_sum_exp);
 void attention_grad_by_cores(Stream stream, Cores cores, const Attention& a, const AttentionGrad& g);
 /// out [groups, sequences] = Σ a·b over the rows of a group and the tokens of a sequence
 void segment_dot(Stream stream, ConstMatrix a, ConstMatrix b, const std::int32_t* starts, Matrix out, Shape out_shape,
@@ -134,6 +147,7 @@ void embed_position_grad(Stream stream, const Tokens& tokens, ConstMatrix dx_row
 /// table [types, features] += the columns of dx [features, T] of each type
 void embed_type_grad(Stream stream, const Tokens& tokens, ConstMatrix dx, Matrix table, Shape table_shape);
 void gather_columns(Stream stream, ConstMatrix x, const std::int32_t* index, Matrix y, Shape y_shape);
+void gather_columns(Stream stream, Bf16Matrix x, const std::int32_t* index, Bf16Matrix y, Shape y_shape);
 /// Writes the columns that `index` names; the others are left as they are.
 void gather_columns_grad(Stream stream, ConstMatrix dy, const std::int32_t* index, const std::int32_t* next,
                          const std::uint8_t* repeats, Matrix dx, Shape dy_shape);

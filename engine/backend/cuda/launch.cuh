@@ -22,21 +22,6 @@ void allow_shared(void (*kernel)(Parameters...), std::size_t bytes) {
 /// The dynamic shared memory of a block.
 __device__ inline float* shared_floats() { return reinterpret_cast<float*>(sparse::cuda::dynamic_shared()); }
 
-/// x in bf16, rounded to nearest, ties to even; NaN stays NaN.
-__device__ inline std::uint16_t bf16_bits(float x) {
-  const std::uint32_t bits = __float_as_uint(x);
-  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x0040u);
-  return static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
-}
-/// Two of them as they lie side by side, `low` first.
-__device__ inline std::uint32_t two_bf16(float low, float high) {
-#ifndef BERTX_CUDA_EMULATION
-  std::uint32_t out;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
-  return out;
-#else
-  return static_cast<std::uint32_t>(bf16_bits(low)) | static_cast<std::uint32_t>(bf16_bits(high)) << 16;
-#endif
-}
+using sparse::cuda::bf16_bits, sparse::cuda::two_bf16;
 
 }  // namespace bertx::cuda

@@ -3,7 +3,8 @@
 //
 // A block makes kRows x kTokens of y. Its warps share that out, and where it is small also the depth: then each sums up
 // a part, and in the end they add up through shared memory, in one order. Weights come by asynchronous copies, several
-// tiles ahead; activations, which have to be rounded, through registers, one tile ahead.
+// tiles ahead, and so do activations that are bf16 already; others, which have to be rounded, come through registers,
+// one tile ahead.
 #include "backend/cuda/device.cuh"
 #include "cuda/numbers.cuh"
 #include "cuda/tile.cuh"
@@ -13,16 +14,18 @@ namespace {
 
 using sparse::cuda::divide_up, sparse::cuda::kPart, sparse::cuda::load_matrices, sparse::cuda::Tile;
 
-constexpr int kThreads = 256, kStages = 3;
+constexpr int kStages = 3;
 
 /// How a product is cut: a block's rows, tokens and bytes of depth, and the rows and tokens of a warp.
-template <int kRows_, int kTokens_, int kDepthBytes_, int kWarpRows_, int kWarpTokens_>
+template <int kRows_, int kTokens_, int kDepthBytes_, int kWarpRows_, int kWarpTokens_, int kThreads_ = 256>
 struct Cut {
+  static constexpr int kThreads = kThreads_, kBlocks = 512 / kThreads;  // blocks that a multiprocessor is to hold
   static constexpr int kRows = kRows_, kTokens = kTokens_, kDepthBytes = kDepthBytes_;
   static constexpr int kWarpRows = kWarpRows_, kWarpTokens = kWarpTokens_;
   static constexpr int kAcross = kTokens / kWarpTokens, kPlaces = kRows / kWarpRows * kAcross;  // of warps in y
   static constexpr int kParts = kThreads / kWarp / kPlaces;                                     // of the depth
 };
+using Largest = Cut<256, 128, 64, 64, 32, 512>;
 using Large = Cut<128, 128, 64, 64, 32>;
 using Middle = Cut<64, 64, 128, 32, 32>;
 using Small = Cut<32, 32, 512, 32, 32>;
@@ -78,21 +81,24 @@ struct Tf32Product {
 
 struct Problem {
   RoundedWeight w;
-  ConstMatrix x;
+  sparse::cuda::Input x;
   std::int64_t tokens, row_blocks;
   bool vectors;  ///< rows of x may be read by four
   sparse::cuda::Finish finish;
 };
 
-template <class Kind, class C>
+/// Source: what activations come as, float or the kind's own numbers.
+template <class Kind, class Source, class C>
 struct Block {
   using Number = typename Kind::Number;
+  static constexpr bool kRounds = sizeof(Source) == 4;  // float
+  static constexpr int kThreads = C::kThreads, kActivationStages = kRounds ? 2 : kStages;
   static constexpr int kSize = sizeof(Number), kPartNumbers = kPart / kSize, kFours = kPartNumbers / 4;
   static constexpr int kDepth = C::kDepthBytes / kSize, kStep = 2 * kPartNumbers, kSteps = kDepth / kStep;
   using Weights = Tile<C::kDepthBytes>;
   using Activations = Tile<C::kTokens * kSize, Kind::kPairs>;
   static constexpr int kWeightBytes = C::kRows * C::kDepthBytes, kActivationBytes = kDepth * C::kTokens * kSize;
-  static constexpr int kShared = kStages * kWeightBytes + 2 * kActivationBytes;
+  static constexpr int kShared = kStages * kWeightBytes + kActivationStages * kActivationBytes;
   static constexpr int kOwnParts = kActivationBytes / kPart / kThreads;  // parts of activations a thread carries
   static constexpr int kDown = C::kWarpRows / 16, kColumns = C::kWarpTokens / 8, kSums = kDown * kColumns * 4;
   static_assert(kSteps % C::kParts == 0 && kSums % (2 * C::kParts) == 0 &&
@@ -118,14 +124,14 @@ struct Block {
   // Where the next tile's part begins, and the bytes from one of its rows to the next.
   const char* from_weights = static_cast<const char*>(p.w.numbers) +
                              ((first_row + own_weights.row) * p.w.stride + own_weights.part * kPartNumbers) * kSize;
-  const float* from_activations =
-      p.x.data + own_activations.row * p.x.stride + first_token + own_activations.part * kPartNumbers;
+  const Source* from_activations = static_cast<const Source*>(p.x.data) + own_activations.row * p.x.stride +
+                                   first_token + own_activations.part * kPartNumbers;
 
   __device__ __forceinline__ Weights weights(int tile) const {
     return {sparse::cuda::dynamic_shared() + tile % kStages * kWeightBytes};
   }
   __device__ __forceinline__ Activations activations(int tile) const {
-    return {sparse::cuda::dynamic_shared() + kStages * kWeightBytes + tile % 2 * kActivationBytes};
+    return {sparse::cuda::dynamic_shared() + kStages * kWeightBytes + tile % kActivationStages * kActivationBytes};
   }
 
   /// Begins to copy columns kDepth * tile and those behind, tile after tile; 0 beyond the matrix.
@@ -143,12 +149,29 @@ struct Block {
     from_weights += C::kDepthBytes;
   }
 
+  /// The same of rows kDepth * tile of x and those behind.
+  __device__ __forceinline__ void fetch_activations(int tile) {
+    const Activations to = activations(tile);
+    const std::int64_t left = p.tokens - first_token - own_activations.part * kPartNumbers;
+    const int inside = left >= kPartNumbers ? kPart : left > 0 ? static_cast<int>(left) * kSize : 0;
+    const int rows = static_cast<int>(p.w.cols) - tile * kDepth - own_activations.row;
+#pragma unroll
+    for (int i = 0; i < kOwnParts; ++i) {
+      const int taken = i * OwnActivations::kTogether < rows ? inside : 0;
+      const Source* const from = from_activations + i * OwnActivations::kTogether * p.x.stride;
+      sparse::cuda::copy_async<kPart>(
+          to.part(own_activations.row + i * OwnActivations::kTogether, own_activations.part),
+          taken > 0 ? static_cast<const void*>(from) : p.x.data, taken);
+    }
+    from_activations += kDepth * p.x.stride;
+  }
+
   __device__ __forceinline__ float4 four_at(const float* from, std::int64_t left) const {
     if (left <= 0) return make_float4(0, 0, 0, 0);
     if (p.vectors) return *reinterpret_cast<const float4*>(from);
     return make_float4(from[0], left > 1 ? from[1] : 0, left > 2 ? from[2] : 0, left > 3 ? from[3] : 0);
   }
-  /// Rows kDepth * tile of x and those behind, tile after tile, as they are; 0 beyond the matrix.
+  /// The same into registers, as they are.
   __device__ __forceinline__ void take_activations(int tile, Carried& carried) {
     const std::int64_t left = p.tokens - first_token - own_activations.part * kPartNumbers;
     const int rows = static_cast<int>(p.w.cols) - tile * kDepth - own_activations.row;
@@ -242,9 +265,9 @@ struct Block {
 };
 
 // Grid: blocks of rows, those of the same tokens side by side, so that they share activations in the cache.
-template <class Kind, class C>
-__global__ __launch_bounds__(kThreads, 2) void product_kernel(Problem p) {
-  using B = Block<Kind, C>;
+template <class Kind, class Source, class C>
+__global__ __launch_bounds__(C::kThreads, C::kBlocks) void product_kernel(Problem p) {
+  using B = Block<Kind, Source, C>;
   const std::int64_t id = blockIdx.x;
   B block{p, id % p.row_blocks * C::kRows, id / p.row_blocks * C::kTokens};
   const int warp = static_cast<int>(threadIdx.x) / kWarp, place = warp % C::kPlaces, part = warp / C::kPlaces;
@@ -252,58 +275,65 @@ __global__ __launch_bounds__(kThreads, 2) void product_kernel(Problem p) {
   const int tiles = static_cast<int>(divide_up(p.w.cols, B::kDepth));
   typename B::Sums sums = {};
   typename B::Carried carried;
-#pragma unroll
-  for (int tile = 0; tile < kStages - 1; ++tile) {
-    if (tile < tiles) block.fetch_weights(tile);
+  const auto fetch = [&](int tile) {
+    if (tile < tiles) {
+      block.fetch_weights(tile);
+      if constexpr (!B::kRounds) block.fetch_activations(tile);
+    }
     sparse::cuda::commit_copies();
+  };
+#pragma unroll
+  for (int tile = 0; tile < kStages - 1; ++tile) fetch(tile);
+  if constexpr (B::kRounds) {
+    block.take_activations(0, carried);
+    block.put_activations(0, carried);
+    if (tiles > 1) block.take_activations(1, carried);
   }
-  block.take_activations(0, carried);
-  block.put_activations(0, carried);
-  if (tiles > 1) block.take_activations(1, carried);
 #pragma unroll 1
   for (int tile = 0; tile < tiles; ++tile) {
     sparse::cuda::wait_copies<kStages - 2>();
     __syncthreads();  // all have this tile, and are through with the buffers that are filled now
-    if (tile + kStages - 1 < tiles) block.fetch_weights(tile + kStages - 1);
-    sparse::cuda::commit_copies();
-    if (tile + 1 < tiles) block.put_activations(tile + 1, carried);
-    if (tile + 2 < tiles) block.take_activations(tile + 2, carried);
+    fetch(tile + kStages - 1);
+    if constexpr (B::kRounds) {
+      if (tile + 1 < tiles) block.put_activations(tile + 1, carried);
+      if (tile + 2 < tiles) block.take_activations(tile + 2, carried);
+    }
     block.multiply(tile, row, token, part, sums);
   }
   block.finish(place, part, row, token, sums);
 }
 
-template <class Kind, class C>
+template <class Kind, class Source, class C>
 void run(Stream stream, Problem p) {
-  constexpr auto kKernel = &product_kernel<Kind, C>;
-  constexpr int kShared = Block<Kind, C>::kShared;
+  constexpr auto kKernel = &product_kernel<Kind, Source, C>;
+  constexpr int kShared = Block<Kind, Source, C>::kShared;
   p.row_blocks = divide_up(p.w.rows, C::kRows);
   allow_shared(kKernel, kShared);
-  launch(kKernel, dim3(static_cast<unsigned>(p.row_blocks * divide_up(p.tokens, C::kTokens))), kThreads, kShared,
+  launch(kKernel, dim3(static_cast<unsigned>(p.row_blocks * divide_up(p.tokens, C::kTokens))), C::kThreads, kShared,
          stream, p);
 }
 
-template <class Kind>
+template <class Kind, class Source>
 void run_in(Stream stream, ProductCut cut, const Problem& p) {
   switch (cut) {
-    case ProductCut::large: return run<Kind, Large>(stream, p);
-    case ProductCut::middle: return run<Kind, Middle>(stream, p);
-    case ProductCut::small: return run<Kind, Small>(stream, p);
+    case ProductCut::largest: return run<Kind, Source, Largest>(stream, p);
+    case ProductCut::large: return run<Kind, Source, Large>(stream, p);
+    case ProductCut::middle: return run<Kind, Source, Middle>(stream, p);
+    case ProductCut::small: return run<Kind, Source, Small>(stream, p);
   }
 }
 
 }  // namespace
 
-void product_by_cores(Stream stream, ProductCut cut, const RoundedWeight& w, ConstMatrix x, Matrix y,
-                      std::int64_t tokens, const sparse::cuda::Epilogue& epilogue) {
+void product_by_cores(Stream stream, ProductCut cut, const RoundedWeight& w, sparse::cuda::Input x, bool x_rounded,
+                      sparse::cuda::Output y, std::int64_t tokens, const sparse::cuda::Epilogue& epilogue) {
   if (w.rows <= 0 || tokens <= 0) return;
-  const Problem p{w,
-                  x,
-                  tokens,
-                  0,
-                  sparse::cuda::in_vectors(x.data, x.stride, sizeof(float)),
-                  sparse::cuda::finish_of({y.data, y.stride}, epilogue)};
-  return w.cores == Cores::bf16 ? run_in<Bf16Product>(stream, cut, p) : run_in<Tf32Product>(stream, cut, p);
+  const bool vectors = sparse::cuda::in_vectors(x.data, x.stride, x_rounded ? 2 : 4);
+  const Problem p{w, x, tokens, 0, vectors, sparse::cuda::finish_of(y, epilogue)};
+  if (w.cores == Cores::tf32) return run_in<Tf32Product, float>(stream, cut, p);
+  if (!x_rounded) return run_in<Bf16Product, float>(stream, cut, p);
+  if (!vectors) return launched(cudaErrorInvalidValue);
+  run_in<Bf16Product, std::uint16_t>(stream, cut, p);
 }
 
 }  // namespace bertx::cuda

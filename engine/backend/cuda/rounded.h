@@ -1,26 +1,42 @@
 // Matrices in bf16, for products with bf16 inputs.
 #pragma once
 
+#include <optional>
+
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/matmul.h"
 
 namespace bertx::cuda {
 
-/// A copy of x [rows, cols] in bf16; its rows begin at multiples of 16 bytes, as tensor cores and vector loads like
-/// them.
+/// x [rows, cols] in bf16; its rows begin at multiples of 16 bytes, as tensor cores and vector loads like them. A copy,
+/// unless x is that already.
 class Rounded {
  public:
-  Rounded(Device& device, Tensor x) : rows_(x.rows), stride_((x.cols + 7) / 8 * 8), bits_(device, rows_ * stride_) {
-    to_bf16(device.stream(), const_matrix(x), shape_of(x), bits_.get(), stride_);
+  Rounded(Device& device, Tensor x) : stride_((x.cols + 7) / 8 * 8) {
+    if (x.dtype == DType::bf16 && reinterpret_cast<std::uintptr_t>(x.data) % 16 == 0 && x.stride % 8 == 0) {
+      data_ = static_cast<const std::uint16_t*>(x.data);
+      stride_ = x.stride;
+      return;
+    }
+    copy_.emplace(device, x.rows * stride_);
+    data_ = copy_->get();
+    if (x.dtype == DType::bf16) {
+      const auto bytes = [](std::int64_t columns) { return static_cast<std::size_t>(columns) * sizeof(std::uint16_t); };
+      check(cudaMemcpy2DAsync(copy_->get(), bytes(stride_), x.data, bytes(stride_of(x)), bytes(x.cols),
+                              static_cast<std::size_t>(x.rows), cudaMemcpyDeviceToDevice, device.stream()),
+            "copy");
+    } else {
+      to_bf16(device.stream(), const_matrix(x), shape_of(x), {copy_->get(), stride_});
+    }
   }
-  const std::uint16_t* data() const { return bits_.get(); }
+  const std::uint16_t* data() const { return data_; }
   std::int64_t stride() const { return stride_; }
-  std::size_t bytes() const { return static_cast<std::size_t>(rows_ * stride_) * sizeof(std::uint16_t); }
   Factor factor(bool transposed) const { return {data(), stride_, transposed}; }
 
  private:
-  std::int64_t rows_, stride_;
-  Scratch<std::uint16_t> bits_;
+  std::int64_t stride_;
+  const std::uint16_t* data_ = nullptr;
+  std::optional<Scratch<std::uint16_t>> copy_;
 };
 
 }  // namespace bertx::cuda

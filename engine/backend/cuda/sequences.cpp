@@ -5,15 +5,20 @@
 
 namespace bertx {
 
-using cuda::const_matrix, cuda::dropout_mask, cuda::matrix, cuda::Scratch, cuda::shape_of;
+using cuda::bf16_matrix, cuda::const_matrix, cuda::dropout_mask, cuda::matrix, cuda::Scratch, cuda::shape_of;
 
 namespace {
 
 const std::int32_t* indices(Tensor x) { return x.as<std::int32_t>(); }
 
+/// Without q, k and v.
+cuda::Attention attention_of(AttentionShape shape, Tensor q, Tensor starts, Dropout dropout) {
+  return {shape.heads, shape.head_dim, q.cols, starts.cols - 1, indices(starts), {}, {}, {}, dropout_mask(dropout)};
+}
 cuda::Attention attention_of(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout) {
-  return {shape.heads,     shape.head_dim,  q.cols,          starts.cols - 1,      indices(starts),
-          const_matrix(q), const_matrix(k), const_matrix(v), dropout_mask(dropout)};
+  cuda::Attention out = attention_of(shape, q, starts, dropout);
+  out.q = const_matrix(q), out.k = const_matrix(k), out.v = const_matrix(v);
+  return out;
 }
 
 /// Which tensor cores compute a head; none: f32 without them.
@@ -37,12 +42,31 @@ struct Chains {
 
 void CudaBackend::attention(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
                             Tensor context, Tensor log_sum_exp) {
+  if (q.dtype == DType::bf16) return attention_of_bf16(shape, q, k, v, starts, dropout, context, log_sum_exp);
   const cuda::Attention a = attention_of(shape, q, k, v, starts, dropout);
   if (const auto cores = cores_of(*this, shape)) {
     cuda::attention_by_cores(device_.stream(), *cores, a, matrix(context), matrix(log_sum_exp));
   } else {
     cuda::attention(device_.stream(), a, matrix(context), matrix(log_sum_exp));
   }
+}
+
+// Heads that are too large for tensor cores are computed in f32.
+void CudaBackend::attention_of_bf16(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
+                                    Tensor context, Tensor log_sum_exp) {
+  if (shape.head_dim <= cuda::kMostCoresHeadDim) {
+    return cuda::attention_of_bf16(device_.stream(), attention_of(shape, q, starts, dropout), bf16_matrix(q),
+                                   bf16_matrix(k), bf16_matrix(v), bf16_matrix(context), matrix(log_sum_exp));
+  }
+  const auto wide = [&](Tensor x) {
+    const Storage out = make_storage(*this, x.rows, x.cols, DType::f32);
+    cuda::from_bf16(device_.stream(), bf16_matrix(x), shape_of(x), matrix(out.tensor));
+    return out;
+  };
+  const Storage queries = wide(q), keys = wide(k), values = wide(v),
+                sums = make_storage(*this, context.rows, context.cols, DType::f32);
+  attention(shape, queries.tensor, keys.tensor, values.tensor, starts, dropout, sums.tensor, log_sum_exp);
+  cuda::to_bf16(device_.stream(), const_matrix(sums.tensor), shape_of(context), bf16_matrix(context));
 }
 
 void CudaBackend::attention_grad(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor starts, Dropout dropout,
@@ -95,7 +119,11 @@ void CudaBackend::embed_grad(Tensor ids, Tensor types, Tensor starts, Tensor dx,
 }
 
 void CudaBackend::gather_columns(Tensor x, Tensor index, Tensor y) {
-  cuda::gather_columns(device_.stream(), const_matrix(x), indices(index), matrix(y), shape_of(y));
+  if (x.dtype == DType::bf16) {
+    cuda::gather_columns(device_.stream(), bf16_matrix(x), indices(index), bf16_matrix(y), shape_of(y));
+  } else {
+    cuda::gather_columns(device_.stream(), const_matrix(x), indices(index), matrix(y), shape_of(y));
+  }
 }
 
 void CudaBackend::gather_columns_grad(Tensor dy, Tensor index, Tensor dx) {

@@ -9,7 +9,10 @@
 namespace bertx::cuda {
 
 inline sparse::cuda::Input input(Tensor x) { return {x.data, x.stride}; }
-inline sparse::cuda::Output output(Tensor x) { return {x.as<float>(), x.stride}; }
+inline sparse::cuda::Number number_of(Tensor x) {
+  return x.dtype == DType::bf16 ? sparse::cuda::Number::bf16 : sparse::cuda::Number::f32;
+}
+inline sparse::cuda::Output output(Tensor x) { return {x.data, stride_of(x), number_of(x)}; }
 /// The epilogue as kernels that have it inside take it.
 inline sparse::cuda::Epilogue inside(const Epilogue& epilogue) {
   using Kind = sparse::cuda::Activation;

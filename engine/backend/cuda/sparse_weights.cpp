@@ -117,8 +117,8 @@ SparseMatrix::SparseMatrix(Device& on, const CsrPattern& pattern, Tensor values,
   const std::size_t bytes = static_cast<std::size_t>(pattern.nnz) * (bf16 ? sizeof(std::uint16_t) : sizeof(float));
   numbers = device.allocate(bytes);
   if (bf16) {
-    to_bf16(device.stream(), const_matrix(values), {1, pattern.nnz}, static_cast<std::uint16_t*>(numbers.data.get()),
-            pattern.nnz);
+    to_bf16(device.stream(), const_matrix(values), {1, pattern.nnz},
+            {static_cast<std::uint16_t*>(numbers.data.get()), pattern.nnz});
   } else {
     device.write(host_values.data(), numbers.data.get(), bytes);
   }

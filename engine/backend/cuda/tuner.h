@@ -8,7 +8,8 @@ namespace bertx::cuda {
 
 using Candidate = CandidateOf<Weight>;
 
-/// The weight as backend/tuning/tuned_weight.h says; `shape.products` is "f32", "tf32" or "bf16".
+/// The weight as backend/tuning/tuned_weight.h says; `shape.products` begins with "f32", "tf32" or "bf16". Throws
+/// Error(numeric) where two candidates give different results.
 std::unique_ptr<PreparedWeight> tuned_weight(Device& device, const WeightShape& shape,
                                              const std::vector<Candidate>& candidates);
 

@@ -131,6 +131,10 @@ class Backend {
   virtual bool tf32() const { return false; }
   /// What products() is for the products within attention, which the cpu backend leaves in f32.
   virtual DType attention_products() const { return real(); }
+  /// Type of activations that one prepared weight, or attention, gives and only the next reads: real(), or products()
+  /// where apply(), attention() and gather_columns() take and give it. Then they are rounded where they are made instead
+  /// of where they are read: the same numbers in half the memory.
+  virtual DType between_products() const { return real(); }
   virtual std::string description() const = 0;  ///< versions and device, one line, for --version and reports
 
   // ---- memory -------------------------------------------------------------------------------------------------

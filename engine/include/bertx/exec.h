@@ -53,7 +53,8 @@ struct Exec {
     return {p, x ^ (x >> 31)};
   }
   /// An activation [rows, cols] from the arena.
-  Tensor take(std::int64_t rows, std::int64_t cols) { return arena.take(rows, cols, backend.real()); }
+  Tensor take(std::int64_t rows, std::int64_t cols) { return take(rows, cols, backend.real()); }
+  Tensor take(std::int64_t rows, std::int64_t cols, DType dtype) { return arena.take(rows, cols, dtype); }
   /// [1, n] in backend memory; a view of `host` where the backend reads host memory, so `host` must outlive its use.
   Tensor integers(std::span<const std::int32_t> host);
   /// The same for floats, converted to the real type of the backend: [rows, cols].
