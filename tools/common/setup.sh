@@ -35,8 +35,26 @@ install_packages() {
 }
 
 # libdnnl-dev 2.6 asks for OpenCL when CMake finds it, but Debian's package does not bring it.
-BUILD_PACKAGES="g++ cmake ninja-build pkg-config libdnnl-dev ocl-icd-opencl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev libeigen3-dev"
+LIBRARY_PACKAGES="libdnnl-dev ocl-icd-opencl-dev libcxxopts-dev nlohmann-json3-dev libutf8proc-dev libeigen3-dev"
+BUILD_PACKAGES="g++ cmake ninja-build pkg-config $LIBRARY_PACKAGES"
 TEST_PACKAGES="libgtest-dev python3-numpy"
+
+# Makes CMake find what tools/packages has fetched into $1, before what the system has.
+use_packages() {
+  local directory prefix package libraries
+  directory=$(cd "$1" 2>/dev/null && pwd) || die "--packages: $1: no such directory"
+  prefix=$directory/root/usr
+  if [ ! -d "$prefix" ]; then
+    command -v dpkg-deb >/dev/null || die "--packages needs dpkg-deb to unpack"
+    ls "$directory"/*.deb >/dev/null 2>&1 || die "--packages: $directory holds no .deb file; tools/packages fetches them"
+    for package in "$directory"/*.deb; do dpkg-deb -x "$package" "$directory/root" || die "$package: cannot be unpacked"; done
+  fi
+  libraries=$prefix/lib/$(uname -m)-linux-gnu
+  export CMAKE_PREFIX_PATH="$prefix${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
+  export LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  export PATH="$PATH:$prefix/bin" # for pkg-config, where the system has none
+  export PKG_CONFIG_LIBDIR="$libraries/pkgconfig:$prefix/share/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$directory/root"
+}
 
 # A generator for a directory that has none yet; one that has keeps its own.
 generator_of() {
