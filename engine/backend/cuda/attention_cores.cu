@@ -14,16 +14,21 @@ __global__ void __launch_bounds__(kMmaThreads)
   const Place p = place_of<Kind>(a);
   typename Kind::Left q = {};
   Kind::load(k, queries, p.row, p.row_end, p.begin, a.tokens);
+  sparse::cuda::commit_copies();
+  sparse::cuda::wait_copies<0>();
   __syncthreads();
   Kind::take_left(k, p.steps, q);
   const Bounds sequence[2] = {sequence_of(a, own_token(p, 0)), sequence_of(a, own_token(p, 2))};
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of rows row_of(0) and row_of(2)
   Result out = {};
-  for (std::int64_t key0 = p.reach.first; key0 < p.reach.last; key0 += kTile) {
+  for (std::int64_t key0 = load_begin<Source>(p.reach.first); key0 < p.reach.last; key0 += kTile) {
     __syncthreads();
     Kind::load(k, keys, p.row, p.row_end, key0, p.reach.last);
+    sparse::cuda::commit_copies();
     Kind::load(v, values, p.row, p.row_end, key0, p.reach.last);
-    __syncthreads();
+    sparse::cuda::commit_copies();
+    sparse::cuda::wait_copies<1>();
+    __syncthreads();  // all keys are here; values may still be on their way
     Result score = {};
     Kind::add_over_features(q, k, p.steps, score);
     float highest[2] = {largest[0], largest[1]};
@@ -54,6 +59,8 @@ __global__ void __launch_bounds__(kMmaThreads)
             weight > 0 ? weight * dropout_factor(a.dropout, p.head * a.tokens + key, own_token(p, e)) : 0.0f;
       }
     }
+    sparse::cuda::wait_copies<0>();
+    __syncthreads();
     Kind::add_over_tokens(score, v, p.feature_blocks, out);
   }
   for (int r = 0; r < 2; ++r) {
@@ -187,8 +194,15 @@ void attention_by_cores(Stream stream, Cores cores, const Attention& a, Matrix c
 void attention_of_bf16(Stream stream, const Attention& a, Bf16Matrix q, Bf16Matrix k, Bf16Matrix v, Bf16Matrix context,
                        Matrix log_sum_exp) {
   if (a.heads <= 0 || a.head_dim <= 0 || a.tokens <= 0) return;
-  launch(forward_kernel<Bf16Cores, Bf16Matrix, Bf16Matrix>, grid_of(a), dim3(kMmaThreads), 0, stream, a, q, k, v,
-         context, log_sum_exp);
+  const auto aligned = [](Bf16Matrix x) { return sparse::cuda::in_vectors(x.data, x.stride, sizeof(*x.data)); };
+  if (aligned(q) && aligned(k) && aligned(v) && aligned(context)) {
+    const auto vectors = [](Bf16Matrix x) { return Bf16Vectors{x.data, x.stride}; };
+    launch(forward_kernel<Bf16Cores, Bf16Vectors, Bf16Vectors>, grid_of(a), dim3(kMmaThreads), 0, stream, a, vectors(q),
+           vectors(k), vectors(v), vectors(context), log_sum_exp);
+  } else {
+    launch(forward_kernel<Bf16Cores, Bf16Matrix, Bf16Matrix>, grid_of(a), dim3(kMmaThreads), 0, stream, a, q, k, v,
+           context, log_sum_exp);
+  }
 }
 
 void attention_grad_by_cores(Stream stream, Cores cores, const Attention& a, const AttentionGrad& g) {

@@ -40,6 +40,24 @@ __device__ inline void for_pairs(Source x, std::int64_t row, std::int64_t row_en
   }
 }
 
+/// A Bf16Matrix at multiples of 16 bytes, rows included: it is copied asynchronously, 8 numbers at a time.
+struct Bf16Vectors {
+  static constexpr int kAtOnce = 8;
+  std::uint16_t* data;
+  std::int64_t stride;
+};
+
+template <class T>
+constexpr bool kInVectors = false;
+template <>
+constexpr bool kInVectors<Bf16Vectors> = true;
+/// Where loads of tokens from `first` on begin.
+template <class Source>
+__device__ inline std::int64_t load_begin(std::int64_t first) {
+  if constexpr (kInVectors<Source>) return first / Bf16Vectors::kAtOnce * Bf16Vectors::kAtOnce;
+  return first;
+}
+
 /// Products of bf16 numbers, 16 features or tokens a step.
 struct Bf16Cores {
   using Number = std::uint16_t;
@@ -53,6 +71,18 @@ struct Bf16Cores {
     for_pairs(x, row, row_end, column, column_end, [tile](int down, int across, float low, float high) {
       *reinterpret_cast<std::uint32_t*>(tile + down * kPitch + across) = two_bf16(low, high);
     });
+  }
+  /// The same from a multiple of 8 for `column`; the caller commits and waits.
+  __device__ static void load(Number* tile, Bf16Vectors x, std::int64_t row, std::int64_t row_end, std::int64_t column,
+                              std::int64_t column_end) {
+    constexpr int kAtOnce = Bf16Vectors::kAtOnce, kParts = kTile / kAtOnce, kBytes = kAtOnce * sizeof(Number);
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kParts; i += kMmaThreads) {
+      const int down = i / kParts, across = i % kParts * kAtOnce;
+      const std::int64_t left = row + down < row_end ? column_end - column - across : 0;
+      const int taken = left >= kAtOnce ? kBytes : left > 0 ? static_cast<int>(left * sizeof(Number)) : 0;
+      const Number* const from = x.data + (taken > 0 ? (row + down) * x.stride + column + across : 0);
+      sparse::cuda::copy_async<kBytes>(tile + down * kPitch + across, from, taken);
+    }
   }
   /// The warp's 16 tokens of a tile [features, tokens], as the left side of a sum over features.
   __device__ static void take_left(const Number* tile, int steps, Left& out) {
@@ -161,9 +191,24 @@ __device__ inline void store_turned(float* shared, const Result& part, To to, st
     }
   }
   __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kMmaThreads) {
-    const std::int64_t r = row + i / kTile, c = column + i % kTile;
-    if (r < row_end && c < column_end) write(to.data[r * to.stride + c], shared[i / kTile * kOutPitch + i % kTile]);
+  if constexpr (kInVectors<To>) {
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile / 2; i += kMmaThreads) {
+      const int down = i / (kTile / 2), across = i % (kTile / 2) * 2;
+      const std::int64_t r = row + down, c = column + across;
+      if (r >= row_end || c >= column_end) continue;
+      const float* const from = shared + down * kOutPitch + across;
+      std::uint16_t* const place = to.data + r * to.stride + c;
+      if (c + 1 < column_end) {
+        *reinterpret_cast<std::uint32_t*>(place) = two_bf16(from[0], from[1]);
+      } else {
+        *place = bf16_bits(from[0]);
+      }
+    }
+  } else {
+    for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile; i += kMmaThreads) {
+      const std::int64_t r = row + i / kTile, c = column + i % kTile;
+      if (r < row_end && c < column_end) write(to.data[r * to.stride + c], shared[i / kTile * kOutPitch + i % kTile]);
+    }
   }
 }
 

@@ -7,41 +7,73 @@ namespace {
 
 constexpr int kFewColumns = 8, kManyColumns = 32;  // a sector of 32 bytes; a cache line of 128
 constexpr std::int64_t kManyTokens = 2048;         // from which kManyColumns fill the device with blocks
+constexpr int kHigh = 32;                          // threads of a column
+constexpr int kKept = 32;                          // features that a thread keeps in registers
 
-// The sum of `value` over the threads of a column, in all of them; shared [kThreads].
+// The sum of `value` over the threads of a column, in all of them; shared [kColumns * blockDim.y].
 template <int kColumns>
 __device__ float column_sum(float value, float* shared) {
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
   __syncthreads();
   shared[y * kColumns + x] = value;
   __syncthreads();
-  for (int step = static_cast<int>(kThreads) / kColumns / 2; step > 0; step /= 2) {
+  for (int step = static_cast<int>(blockDim.y) / 2; step > 0; step /= 2) {
     if (y < step) shared[y * kColumns + x] += shared[(y + step) * kColumns + x];
     __syncthreads();
   }
   return shared[x];
 }
 
-// Block: kColumns x (kThreads / kColumns)
-template <int kColumns>
-__global__ void layer_norm_kernel(ConstMatrix x, const float* gamma, const float* beta, float eps, Matrix y,
-                                  float* mean, float* rstd, Shape shape) {
-  __shared__ float shared[kThreads];
+/// What a thread reads of a column: every kHigh-th feature. Up to kHigh * kKept features are read once, all at the same
+/// time, for a block waits for memory more than it computes.
+template <bool kInRegisters>
+struct Features {
+  const float* from;
+  std::int64_t stride, count;
+  float kept[kInRegisters ? kKept : 1];
+
+  __device__ Features(ConstMatrix x, std::int64_t t, std::int64_t rows)
+      : from(x.data + t), stride(x.stride), count(rows) {
+    if constexpr (kInRegisters) {
+#pragma unroll
+      for (int k = 0; k < kKept; ++k) {
+        const std::int64_t i = threadIdx.y + k * kHigh;
+        kept[k] = i < count ? from[i * stride] : 0.0f;
+      }
+    }
+  }
+  /// Calls body(feature, value).
+  template <class Body>
+  __device__ void each(const Body& body) const {
+    if constexpr (kInRegisters) {
+#pragma unroll
+      for (int k = 0; k < kKept; ++k) {
+        const std::int64_t i = threadIdx.y + k * kHigh;
+        if (i < count) body(i, kept[k]);
+      }
+    } else {
+      for (std::int64_t i = threadIdx.y; i < count; i += kHigh) body(i, from[i * stride]);
+    }
+  }
+};
+
+// Block: kColumns x kHigh
+template <int kColumns, bool kInRegisters>
+__global__ void __launch_bounds__(kColumns* kHigh)
+    layer_norm_kernel(ConstMatrix x, const float* gamma, const float* beta, float eps, Matrix y, float* mean,
+                      float* rstd, Shape shape) {
+  __shared__ float shared[kColumns * kHigh];
   const std::int64_t t = static_cast<std::int64_t>(blockIdx.x) * kColumns + threadIdx.x;
   const bool inside = t < shape.cols;
   const float features = static_cast<float>(shape.rows);
+  const Features<kInRegisters> own(x, inside ? t : 0, inside ? shape.rows : 0);
   float sum = 0;
-  for (std::int64_t i = threadIdx.y; inside && i < shape.rows; i += blockDim.y) sum += x.data[i * x.stride + t];
+  own.each([&](std::int64_t, float value) { sum += value; });
   const float m = column_sum<kColumns>(sum, shared) / features;
   float squares = 0;
-  for (std::int64_t i = threadIdx.y; inside && i < shape.rows; i += blockDim.y) {
-    const float difference = x.data[i * x.stride + t] - m;
-    squares += difference * difference;
-  }
+  own.each([&](std::int64_t, float value) { squares += (value - m) * (value - m); });
   const float r = 1 / sqrtf(column_sum<kColumns>(squares, shared) / features + eps);
-  for (std::int64_t i = threadIdx.y; inside && i < shape.rows; i += blockDim.y) {
-    y.data[i * y.stride + t] = (x.data[i * x.stride + t] - m) * r * gamma[i] + beta[i];
-  }
+  own.each([&](std::int64_t i, float value) { y.data[i * y.stride + t] = (value - m) * r * gamma[i] + beta[i]; });
   if (inside && threadIdx.y == 0) mean[t] = m, rstd[t] = r;
 }
 
@@ -104,8 +136,11 @@ void layer_norm(Stream stream, ConstMatrix x, const float* gamma, const float* b
                 float* rstd, Shape shape) {
   if (shape.cols <= 0) return;
   const ByColumns layout = by_columns(shape);
-  launch(layout.many ? layer_norm_kernel<kManyColumns> : layer_norm_kernel<kFewColumns>, layout.grid, layout.block, 0,
-         stream, x, gamma, beta, eps, y, mean, rstd, shape);
+  const bool few = shape.rows <= kHigh * kKept;
+  const auto kernel = layout.many
+                          ? (few ? layer_norm_kernel<kManyColumns, true> : layer_norm_kernel<kManyColumns, false>)
+                          : (few ? layer_norm_kernel<kFewColumns, true> : layer_norm_kernel<kFewColumns, false>);
+  launch(kernel, layout.grid, dim3(layout.block.x, kHigh), 0, stream, x, gamma, beta, eps, y, mean, rstd, shape);
 }
 
 void layer_norm_grad(Stream stream, ConstMatrix x, const float* gamma, const float* mean, const float* rstd,
