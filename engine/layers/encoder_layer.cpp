@@ -10,7 +10,7 @@ void project_and_add(Exec& exec, const Linear& linear, Tensor x, Dropout dropout
   exec.backend.bias_dropout_residual(y, linear.bias_tensor(), dropout, residual);
 }
 
-bool prepared(const Linear& linear) { return linear.weight->prepared() != nullptr; }
+bool rounds(const Linear& linear) { return linear.weight->takes_between_products(); }
 
 }  // namespace
 
@@ -34,13 +34,13 @@ void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved*
   const Arena::Mark mark = exec.arena.mark();
   const Dropout on_scores = exec.next_dropout(attention_dropout), on_attention = exec.next_dropout(hidden_dropout),
                 on_output = exec.next_dropout(hidden_dropout);
-  // Of what nobody keeps and only the product by `reader` reads; `given` by prepared products, too.
+  // Of what nobody keeps and only the product by `reader` reads, if those that give it can.
   const auto between = [&](bool given, const Linear& reader) {
-    return !saved && given && prepared(reader) ? backend.between_products() : backend.real();
+    return !saved && given && rounds(reader) ? backend.between_products() : backend.real();
   };
 
   // Attention: q, k, v [D, T] -> context [D, T]
-  const DType inner = between(stacked || (prepared(query) && prepared(key) && prepared(value)), attention_output);
+  const DType inner = between(stacked || (rounds(query) && rounds(key) && rounds(value)), attention_output);
   const Tensor qkv = exec.take(3 * width, tokens, inner);
   const Tensor q = qkv.row_range(0, width), k = qkv.row_range(width, width), v = qkv.row_range(2 * width, width);
   project(exec, x, qkv);
@@ -64,7 +64,7 @@ void EncoderLayer::forward(Exec& exec, Tensor x, Tensor starts, Tensor y, Saved*
   attention_norm.forward(exec, attention_sum, attended, saved ? &saved->attention_norm : nullptr);
 
   // Feed-forward: ffn_active [F, n] = activation(W_1 attended + b_1)
-  const Tensor ffn_sum = exec.take(shape.ffn, wanted, between(prepared(ffn_in), ffn_out));
+  const Tensor ffn_sum = exec.take(shape.ffn, wanted, between(rounds(ffn_in), ffn_out));
   const Tensor ffn_active = saved ? exec.take(shape.ffn, wanted) : ffn_sum;
   if (saved) {  // backward needs the sum
     ffn_in.forward_without_bias(exec, attended, ffn_sum);

@@ -12,7 +12,8 @@ LowRankWeight::LowRankWeight(std::shared_ptr<LinearWeight> u, std::shared_ptr<Li
 // y [out, T] = activation(U (V x [in, T]) + bias) + residual
 void LowRankWeight::apply(Exec& exec, Tensor x, Tensor y, const Epilogue& epilogue) const {
   const Arena::Mark mark = exec.arena.mark();
-  const Tensor inner = exec.take(rank(), x.cols);
+  const DType type = takes_between_products() ? exec.backend.between_products() : exec.backend.real();
+  const Tensor inner = exec.take(rank(), x.cols, type);
   v_->apply(exec, x, inner, {});
   u_->apply(exec, inner, y, epilogue);
   exec.arena.rewind(mark);

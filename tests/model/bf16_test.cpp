@@ -51,5 +51,20 @@ TEST_F(CudaBf16Model, PreparedModelsRoundNoMoreThanOthers) {
   }
 }
 
+TEST_F(CudaBf16Model, NorDoFactors) {
+  const auto backend = make_cuda({DType::bf16});
+  Model model = make_model(*backend, tiny_config(tiny_heads().front()), 7);
+  represent(*backend, model, "low_rank", 5);
+  model.refresh(*backend);
+  const Batch batch = tiny_batch(model, 9);
+  const LinearWeight& weight = *model.layers[0].ffn_out.weight;
+  EXPECT_FALSE(weight.takes_between_products());
+  const std::vector<double> want = logits_of(*backend, model, batch);
+  model.prepare(*backend);
+  EXPECT_TRUE(weight.takes_between_products());
+  ASSERT_TRUE(trusted(want));
+  EXPECT_TRUE(all_near(logits_of(*backend, model, batch), want, DType::f32, 64, 4));
+}
+
 }  // namespace
 }  // namespace bertx::test

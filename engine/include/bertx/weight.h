@@ -58,6 +58,8 @@ class LinearWeight {
   virtual std::int64_t nonzeros(Backend& backend) const = 0;
   virtual std::string kernel() const = 0;  ///< what apply() runs, for reports
   virtual const PreparedWeight* prepared() const { return nullptr; }
+  /// Whether apply() takes x, and gives y, of Backend::between_products(): where prepared weights do all of it.
+  virtual bool takes_between_products() const { return prepared() != nullptr; }
 };
 
 class CsrWeight;
@@ -177,6 +179,7 @@ class LowRankWeight final : public LinearWeight {
   std::int64_t multiplies() const override { return u_->multiplies() + v_->multiplies(); }
   std::int64_t nonzeros(Backend& backend) const override { return u_->nonzeros(backend) + v_->nonzeros(backend); }
   std::string kernel() const override { return u_->kernel() + " · " + v_->kernel(); }
+  bool takes_between_products() const override { return u_->takes_between_products() && v_->takes_between_products(); }
   const std::shared_ptr<LinearWeight>& u() const { return u_; }
   const std::shared_ptr<LinearWeight>& v() const { return v_; }
 
