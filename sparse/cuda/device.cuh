@@ -26,12 +26,12 @@ cudaError_t launch(void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shar
 #endif
 }
 
-/// The block's dynamic shared memory, whose size the launch says; at a multiple of 128 bytes.
+/// The block's dynamic shared memory, whose size the launch says; at a multiple of 1024 bytes.
 __device__ __forceinline__ unsigned char* dynamic_shared() {
 #ifdef BERTX_CUDA_EMULATION
   return static_cast<unsigned char*>(cuda_emulation::dynamic_shared());
 #else
-  extern __shared__ __align__(128) unsigned char bertx_dynamic_shared[];
+  extern __shared__ __align__(1024) unsigned char bertx_dynamic_shared[];
   return bertx_dynamic_shared;
 #endif
 }
@@ -171,5 +171,101 @@ __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], const void*
   }
 #endif
 }
+
+// ---- tensor cores of warpgroups (sm_90a): four successive warps, the first of them a multiple of four -------------
+
+// Elsewhere kernels that need them are compiled to nothing, and never launched.
+#if defined(BERTX_CUDA_EMULATION) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define BERTX_WARPGROUPS
+#endif
+
+/// Sums of a thread: those of 16 successive results of mma_bf16, which has the rows of its warp.
+constexpr int kWarpgroupSums = 64;
+
+#ifdef BERTX_WARPGROUPS
+/// What tensor cores are to find at `shared`, in rows of 128 bytes laid out as in Tile<128> from a multiple of 1024
+/// bytes on: 8 rows every `rows` bytes, and 128 bytes of columns every `columns` bytes.
+__device__ __forceinline__ std::uint64_t warpgroup_matrix(const void* shared, int columns, int rows) {
+#ifdef BERTX_CUDA_EMULATION
+  const std::uint32_t at = cuda_emulation::shared_address(shared);
+#else
+  const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+#endif
+  constexpr std::uint64_t kTurns = std::uint64_t{1} << 62;  // parts change places within 128 bytes
+  return (at & 0x3FFFFu) >> 4 | static_cast<std::uint64_t>(columns >> 4) << 16 |
+         static_cast<std::uint64_t>(rows >> 4) << 32 | kTurns;
+}
+/// a [64, 16] whose rows lie as rows
+__device__ __forceinline__ std::uint64_t warpgroup_rows(const void* shared) {
+  return warpgroup_matrix(shared, 16, 8 * 128);  // a row's 16 columns are in one place
+}
+/// b [16, 128] whose rows lie as rows, the second 64 columns `columns` bytes behind the first
+__device__ __forceinline__ std::uint64_t warpgroup_columns(const void* shared, int columns) {
+  return warpgroup_matrix(shared, columns, 8 * 128);
+}
+
+/// What this thread has written to shared memory, by copies that it has waited for too, may be read by tensor cores
+/// that other threads start behind a barrier.
+__device__ __forceinline__ void publish_shared() {
+#ifdef BERTX_CUDA_EMULATION
+  cuda_emulation::publish_shared();
+#else
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+/// Before products whose sums other instructions have written.
+__device__ __forceinline__ void begin_warpgroup_products() {
+#ifdef BERTX_CUDA_EMULATION
+  cuda_emulation::begin_products();
+#else
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#endif
+}
+/// Begins d [64, 128] += a [64, 16] b [16, 128], a and b bf16 (warpgroup_rows, warpgroup_columns)
+__device__ __forceinline__ void warpgroup_mma_bf16(float (&d)[kWarpgroupSums], std::uint64_t a, std::uint64_t b) {
+#ifdef BERTX_CUDA_EMULATION
+  cuda_emulation::wgmma_m64n128k16_bf16(d, a, b, cuda_emulation::Where::current());
+#else
+  asm volatile(
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, "
+      "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, "
+      "%43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, "
+      "%63}, "
+      "%64, %65, 1, 1, 1, 0, 1;"  // add; neither is negated; the columns of b lie side by side
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]),
+        "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]),
+        "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]),
+        "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]), "+f"(d[32]),
+        "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]), "+f"(d[40]),
+        "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]),
+        "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]),
+        "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+      : "l"(a), "l"(b));
+#endif
+}
+/// Makes a group of the products that were begun since the last.
+__device__ __forceinline__ void commit_warpgroup_products() {
+#ifdef BERTX_CUDA_EMULATION
+  cuda_emulation::commit_products();
+#else
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#endif
+}
+/// Waits for all groups but the kLeft last ones, whose sums are not to be touched.
+template <int kLeft>
+__device__ __forceinline__ void wait_warpgroup_products(float (&d)[kWarpgroupSums]) {
+#ifdef BERTX_CUDA_EMULATION
+  cuda_emulation::wait_products(kLeft);
+  static_cast<void>(d);
+#else
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kLeft) : "memory");
+  if constexpr (kLeft == 0) {
+#pragma unroll
+    for (int i = 0; i < kWarpgroupSums; ++i) asm volatile("" : "+f"(d[i])::"memory");
+  }
+#endif
+}
+#endif  // BERTX_WARPGROUPS
 
 }  // namespace bertx::sparse::cuda

@@ -65,8 +65,8 @@ class BetweenProducts : public RememberedTuning {
 
 TEST_F(BetweenProducts, EveryFormOfADenseWeightTakesAndGivesThem) {
   std::int64_t rows = 130;
-  for (const char* form : {"dense-bf16", "dense, fused, 256 x 128", "dense, fused, 128 x 128", "dense, fused, 64 x 64",
-                           "dense, fused, 32 x 32"}) {
+  for (const char* form : {"dense-bf16", "dense, fused, warpgroups", "dense, fused, 256 x 128",
+                           "dense, fused, 128 x 128", "dense, fused, 64 x 64", "dense, fused, 32 x 32"}) {
     SCOPED_TRACE(form);
     const std::int64_t cols = 75;
     const Storage w = random_matrix(*backend_, random_, ++rows, cols);

@@ -8,6 +8,7 @@ namespace bertx::test {
 namespace {
 
 enum class Type : int { bf16, tf32 };
+constexpr int kWarpgroups = 512;
 
 class FusedProducts : public RememberedTuning, public testing::WithParamInterface<std::tuple<Type, int>> {
  protected:
@@ -16,10 +17,11 @@ class FusedProducts : public RememberedTuning, public testing::WithParamInterfac
   BackendOptions options() const { return bf16() ? BackendOptions{DType::bf16} : BackendOptions{DType::f32, true}; }
 
   /// Columns to add to a shape, so that each cut has shapes of its own: one process measures a shape once.
-  int own() const { return cut() / 32; }  // 1, 2, 4 or 8
+  int own() const { return cut() / 32; }  // 1, 2, 4, 8 or 16
   /// The form of this cut, and no other.
   std::shared_ptr<PreparedWeight> prepare(Backend& backend, Tensor w) const {
-    const std::string form = text("dense, fused, ", cut(), " x ", std::min(cut(), 128));
+    const std::string form =
+        cut() == kWarpgroups ? "dense, fused, warpgroups" : text("dense, fused, ", cut(), " x ", std::min(cut(), 128));
     remember(backend, {w.rows, w.cols, w.size(), bf16() ? "bf16, dense" : "tf32, dense"}, form);
     std::shared_ptr<PreparedWeight> weight = backend.prepare_dense(w);
     if (weight == nullptr) throw std::runtime_error("the form was not taken");
@@ -120,6 +122,7 @@ TEST_P(FusedProducts, KeepTokensApart) {
 INSTANTIATE_TEST_SUITE_P(Cuts, FusedProducts,
                          testing::Combine(testing::Values(Type::bf16, Type::tf32), testing::Values(256, 128, 64, 32)),
                          name_of);
+INSTANTIATE_TEST_SUITE_P(Warpgroups, FusedProducts, testing::Values(std::tuple{Type::bf16, kWarpgroups}), name_of);
 
 }  // namespace
 }  // namespace bertx::test

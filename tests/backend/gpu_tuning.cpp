@@ -30,7 +30,7 @@ TEST_F(GpuTuning, TakesWhatAnEarlierProcessFoundAndTwoOfFourWhereItIs) {
   const CsrPattern pattern{kRows, kCols, nnz, row_start.tensor, column.tensor, {}, {}, {}};
   const auto prepared = backend->prepare_csr(pattern, value.tensor);
   EXPECT_EQ(prepared->kernel(), "2:4-bf16");
-  ASSERT_EQ(prepared->tuning().size(), 6u * 13);
+  ASSERT_EQ(prepared->tuning().size(), 6u * 14);
   Scene s(*backend, 5, 100);
   for (const std::int64_t tokens : {1, 13, 32, 33, 140}) {  // every result is checked
     const Tensor x = s.matrix(kCols, tokens), y = s.output(kRows, tokens);
@@ -44,7 +44,7 @@ TEST_F(GpuTuning, MeasuresWhatNobodyHasMeasured) {
   const auto backend = make_checked_backend(make_cuda({DType::bf16}), make_reference_backend());
   Scene s(*backend, 6, 100);
   const auto prepared = backend->prepare_dense(s.matrix(5, 3));
-  EXPECT_EQ(prepared->tuning().size(), 6u * 5);
+  EXPECT_EQ(prepared->tuning().size(), 6u * 6);
   const Tensor x = s.matrix(3, 40), y = s.output(5, 40);
   backend->apply(*prepared, x, y, {s.vector(5), Activation::gelu_erf, s.matrix(5, 40)});
   s.trust(y);

@@ -113,6 +113,7 @@ std::vector<Candidate> dense_candidates(Inputs inputs, std::function<Shared()> m
   const auto fused = [&](const char* name, ProductCut cut) {
     out.push_back({name, [shared, cut] { return std::make_unique<FusedForm>(shared(), cut); }});
   };
+  if (inputs == Inputs::bf16 && Device::get().warpgroups()) fused("dense, fused, warpgroups", ProductCut::warpgroups);
   fused("dense, fused, 256 x 128", ProductCut::largest);
   fused("dense, fused, 128 x 128", ProductCut::large);
   fused("dense, fused, 64 x 64", ProductCut::middle);

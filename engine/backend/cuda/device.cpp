@@ -65,6 +65,7 @@ Device::Device() {
   // cuBLAS itself takes 4 MiB, on Hopper 32; small devices have better uses for them.
   workspace_bytes_ = std::min<std::size_t>(device.totalGlobalMem >> 12, std::size_t{32} << 20);
   workspace_ = take(workspace_bytes_);
+  warpgroups_ = device.major == 9 && device.minor == 0;
   int driver = 0;
   need(cudaDriverGetVersion(&driver));
   description_ = text(device.name, ", sm_", device.major, device.minor, ", ", device.multiProcessorCount,

@@ -55,6 +55,8 @@ class Device {
 
   /// "NVIDIA H200, sm_90, 132 multiprocessors, 139 GiB; driver 13.0, cuBLASLt 13.0.2"
   const std::string& description() const { return description_; }
+  /// Has the tensor cores of Hopper, whose instructions no other compute capability has.
+  bool warpgroups() const { return warpgroups_; }
 
  private:
   Device();
@@ -67,6 +69,7 @@ class Device {
   void* workspace_ = nullptr;
   std::size_t workspace_bytes_ = 0;
   std::string description_;
+  bool warpgroups_ = false;
   Staging staging_;
   std::once_flag staging_made_;
 };

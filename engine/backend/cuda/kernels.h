@@ -95,8 +95,9 @@ struct RoundedWeight {
   std::int64_t rows = 0, cols = 0, stride = 0;
   Cores cores = Cores::bf16;
 };
-/// What a block makes of y: 256 x 128, 128 x 128, 64 x 64, or 32 x 32.
-enum class ProductCut : int { largest, large, middle, small };
+/// What a block makes of y: 256 x 128, 128 x 128, 64 x 64, or 32 x 32; or 256 x 128 by warpgroups, which only devices
+/// of compute capability 9.0 have, and only for bf16.
+enum class ProductCut : int { largest, large, middle, small, warpgroups };
 /// y [rows, tokens] = activation(W x + bias) + residual, x [cols, tokens] being f32 that is rounded on its way, or bf16
 /// at multiples of 16 bytes where it has been. Columns of x from `tokens` to the next multiple of four below the stride
 /// may be read; the residual must not overlap y.

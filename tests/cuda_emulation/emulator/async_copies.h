@@ -1,9 +1,10 @@
-// The asynchronous copies (cp.async) of one thread.
+// The asynchronous copies (cp.async) and products (wgmma) of one thread.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -52,6 +53,31 @@ class AsyncCopies {
 
   std::vector<AsyncCopy> late_;      // not yet done, in order
   std::vector<std::size_t> groups_;  // how many of them belong to each committed group
+  std::size_t uncommitted_ = 0;
+};
+
+/// The same of any work, in groups.
+class LateWork {
+ public:
+  void begin(std::function<void()> work, bool at_once) {
+    // What was put off comes first: products add to the same sums.
+    if (at_once && late_.empty()) return work();
+    late_.push_back(std::move(work));
+    ++uncommitted_;
+  }
+  void commit() { groups_.push_back(std::exchange(uncommitted_, std::size_t{0})); }
+  void wait(std::size_t left) {
+    while (groups_.size() > left) {
+      for (std::size_t i = 0; i < groups_.front(); ++i) late_[i]();
+      late_.erase(late_.begin(), late_.begin() + static_cast<std::ptrdiff_t>(groups_.front()));
+      groups_.erase(groups_.begin());
+    }
+  }
+  bool empty() const { return late_.empty(); }
+
+ private:
+  std::vector<std::function<void()>> late_;
+  std::vector<std::size_t> groups_;
   std::size_t uncommitted_ = 0;
 };
 

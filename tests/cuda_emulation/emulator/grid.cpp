@@ -32,6 +32,8 @@ struct Thread {
   Meeting meet = nullptr;  // and for what
   void* mine = nullptr;
   AsyncCopies copies;
+  LateWork products;
+  bool products_begun = false, unpublished = false;
 };
 
 std::string at_text(const Where& where) {
@@ -77,6 +79,16 @@ class Block {
   Thread& current() { return *current_; }
   void begin_copy(const AsyncCopy& copy) { current_->copies.begin(copy, (*random_)() % 2 == 0); }
 
+  void begin_product(std::function<void()> work, const Where& where) {
+    if (!current_->products_begun) refuse("begins a product without wgmma.fence", where);
+    if (unpublished_seen_) refuse("begins a product of what was copied without fence.proxy.async", where);
+    current_->products.begin(std::move(work), (*random_)() % 2 == 0);
+  }
+  void wait_products(std::size_t left) {
+    current_->products.wait(left);
+    if (left == 0) current_->products_begun = false;
+  }
+
   void wait(State state, const Where& where) {
     Thread& t = *current_;
     t.state = state;
@@ -92,6 +104,7 @@ class Block {
     }
     barrier_where_ = where;
     predicates_ += predicate;
+    unpublished_ |= current_->unpublished;
     if (++at_barrier_ < count_) {
       wait(State::at_barrier, where);
       return barrier_result_;
@@ -99,6 +112,7 @@ class Block {
     // Nobody reaches the next barrier's end before all have read this result.
     barrier_result_ = std::exchange(predicates_, 0);
     at_barrier_ = 0;
+    unpublished_seen_ = std::exchange(unpublished_, false);
     for (std::size_t i = 0; i < count_; ++i) {
       if (threads_[i]->state == State::at_barrier) threads_[i]->state = State::ready;
     }
@@ -158,19 +172,22 @@ class Block {
     count_ = std::size_t{grid.threads.x} * grid.threads.y * grid.threads.z;
     left_ = at_barrier_ = 0;
     predicates_ = 0;
+    unpublished_ = unpublished_seen_ = false;
     while (threads_.size() < count_) threads_.push_back(std::make_unique<Thread>());
     for (std::size_t i = 0; i < count_; ++i) {
       Thread& t = *threads_[i];
       t.number = static_cast<int>(i);
       t.state = State::ready;
       t.copies.clear();
+      t.products = {};
+      t.products_begun = t.unpublished = false;
       t.fiber.prepare(&Block::body, this);
     }
-    // Allocated afresh, so that the address sanitizer sees what lies past its end; at a multiple of 128 bytes, as
+    // Allocated afresh, so that the address sanitizer sees what lies past its end; at a multiple of 1024 bytes, as
     // kernels may ask for.
     shared_bytes_ = grid.shared_bytes;
-    const std::size_t bytes = (shared_bytes_ + kSlack + 127) / 128 * 128;
-    shared_.reset(static_cast<std::byte*>(std::aligned_alloc(128, bytes)));
+    const std::size_t bytes = (shared_bytes_ + kSlack + 1023) / 1024 * 1024;
+    shared_.reset(static_cast<std::byte*>(std::aligned_alloc(1024, bytes)));
     std::memset(shared_.get(), 0xFF, bytes);
   }
 
@@ -201,6 +218,7 @@ class Block {
       (*kernel_)();
       Thread& t = *current_;
       t.copies.complete_all();
+      if (!t.products.empty()) throw std::runtime_error(name_of(t) + " left the kernel with products under way");
       t.state = State::left;
       ++left_;
       if (at_barrier_ > 0) {
@@ -247,6 +265,8 @@ class Block {
   std::exception_ptr error_;
   Where barrier_where_;
   int predicates_ = 0, barrier_result_ = 0;
+  bool unpublished_ = false;       // some thread came to this barrier with copies that it has not published
+  bool unpublished_seen_ = false;  // the same of the last barrier that all have passed
 };
 
 Block& block() {
@@ -285,6 +305,18 @@ void copy_async(void* shared, const void* global, int bytes, int taken, Where wh
   block().begin_copy({shared, global, bytes, taken});
 }
 void commit_async() { block().current().copies.commit(); }
-void wait_async(int left) { block().current().copies.wait(static_cast<std::size_t>(left)); }
+void wait_async(int left) {
+  block().current().copies.wait(static_cast<std::size_t>(left));
+  block().current().unpublished = true;
+}
+
+std::uint32_t shared_address(const void* shared) {
+  return kSharedBegin + static_cast<std::uint32_t>(static_cast<const std::byte*>(shared) - block().shared());
+}
+void begin_product(std::function<void()> work, Where where) { block().begin_product(std::move(work), where); }
+void begin_products() { block().current().products_begun = true; }
+void commit_products() { block().current().products.commit(); }
+void wait_products(int left) { block().wait_products(static_cast<std::size_t>(left)); }
+void publish_shared() { block().current().unpublished = false; }
 
 }  // namespace cuda_emulation

@@ -50,6 +50,19 @@ void commit_async();
 /// Completes all groups but the `left` last ones.
 void wait_async(int left);
 
+/// Where `shared` lies in the shared memory of the block, which begins at kSharedBegin.
+inline constexpr std::uint32_t kSharedBegin = 1024;
+std::uint32_t shared_address(const void* shared);
+
+/// wgmma: `work` is done at once or when its group is waited for, as is drawn. Refused where begin_products() has not
+/// been called since the thread last waited for all, and where something that a thread of the block has copied was not
+/// published before the last barrier.
+void begin_product(std::function<void()> work, Where where);
+void begin_products();
+void commit_products();
+void wait_products(int left);
+void publish_shared();
+
 /// Ends the launch with an error that names this thread.
 [[noreturn]] void refuse(const char* what, Where where);
 

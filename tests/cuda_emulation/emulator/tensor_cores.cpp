@@ -130,6 +130,72 @@ void mma_sp_m16n8k32_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std:
   if (!mine.ordered) refuse("multiplies a structured matrix whose places do not ascend", where);
 }
 
+namespace {
+
+struct Descriptor {
+  std::uint32_t address, leading, stride;
+
+  explicit Descriptor(std::uint64_t bits)
+      : address(static_cast<std::uint32_t>(bits & 0x3FFFu) << 4),
+        leading(static_cast<std::uint32_t>(bits >> 16 & 0x3FFFu) << 4),
+        stride(static_cast<std::uint32_t>(bits >> 32 & 0x3FFFu) << 4) {}
+};
+
+float shared_bf16(std::uint32_t address, const Where& where) {
+  const std::uint32_t turned = address ^ (address >> 7 & 7u) << 4, at = turned - kSharedBegin;
+  if (turned < kSharedBegin || at + 2 > dynamic_shared_bytes()) refuse("multiplies what is not shared memory", where);
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, static_cast<const std::byte*>(dynamic_shared()) + at, sizeof bits);
+  return of_bf16(bits, 0);
+}
+
+}  // namespace
+
+void wgmma_m64n128k16_bf16(float (&d)[64], std::uint64_t a, std::uint64_t b, Where where) {
+  if (a >> 62 != 1 || b >> 62 != 1) refuse("multiplies a layout that is not played here", where);
+  struct Lane {
+    std::uint64_t a, b;
+    bool same = false;
+  } mine{a, b};
+  meet_warp(
+      0xFFFFFFFFu,
+      [](void* const(&lanes)[32], unsigned here) {
+        bool same = here == 0xFFFFFFFFu;
+        for (int i = 0; same && i < 32; ++i) {
+          same = static_cast<Lane*>(lanes[i])->a == static_cast<Lane*>(lanes[0])->a &&
+                 static_cast<Lane*>(lanes[i])->b == static_cast<Lane*>(lanes[0])->b;
+        }
+        for (void* one : lanes) {
+          if (one != nullptr) static_cast<Lane*>(one)->same = same;
+        }
+      },
+      &mine, where);
+  if (!mine.same) refuse("multiplies with a warpgroup whose lanes do not agree", where);
+  const int warp = static_cast<int>(threadIdx.x) / 32 % 4, g = lane() / 4, q = lane() % 4;
+  begin_product(
+      [d = &d, a, b, warp, g, q, where] {
+        const Descriptor left(a), right(b);
+        for (std::uint32_t k = 0; k < 16; ++k) {
+          float rows[2];
+          for (std::uint32_t half = 0; half < 2; ++half) {
+            const auto row = static_cast<std::uint32_t>(16 * warp + g) + 8 * half;
+            rows[half] = shared_bf16(left.address + row / 8 * left.stride + row % 8 * 128 + 2 * k, where);
+          }
+          for (int i = 0; i < 64; i += 4) {
+            for (int e = 0; e < 2; ++e) {
+              const auto column = static_cast<std::uint32_t>(2 * i + 2 * q + e);
+              const float x = shared_bf16(
+                  right.address + column / 64 * right.leading + k / 8 * right.stride + k % 8 * 128 + column % 64 * 2,
+                  where);
+              (*d)[i + e] += rows[0] * x;
+              (*d)[i + 2 + e] += rows[1] * x;
+            }
+          }
+        }
+      },
+      where);
+}
+
 void ldmatrix_x4(std::uint32_t (&r)[4], const void* row, bool transposed, Where where) {
   struct Load {
     std::uint32_t* r;

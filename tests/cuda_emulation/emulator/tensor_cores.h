@@ -35,4 +35,15 @@ void mma_sp_m16n8k32_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std:
 /// matrix m; register m gets row g, columns 2q and 2q + 1, or of the transposed matrix.
 void ldmatrix_x4(std::uint32_t (&r)[4], const void* row, bool transposed, Where where);
 
+/// Begins d [64, 128] += a [64, 16] b [16, 128], a and b bf16 in shared memory (PTX ISA, "Asynchronous warpgroup level
+/// matrix multiply-accumulate": "Matrix fragments for wgmma.mma_async.m64nNk16", "Strides", "Matrix descriptor"). Warp
+/// w of the four has rows 16w to 16w + 15; d[4j + e] is element e of the 16 x 8 results from column 8j on, as d above.
+/// A descriptor: address / 16 in bits 0 to 13, leading byte offset / 16 in 16 to 29, stride byte offset / 16 in 32 to
+/// 45, 1 in 62 and 63 for the swizzle of 128 bytes, which is all that is played here. Then
+///   a, whose rows are contiguous: row r, column c at address + r / 8 * stride + r % 8 * 128 + 2c
+///   b, whose rows are contiguous: row r, column c at address + c / 64 * leading + r / 8 * stride + r % 8 * 128 + c %
+///   64 * 2
+/// with bits 4 to 6 of what results exchanged for their exclusive or with bits 7 to 9.
+void wgmma_m64n128k16_bf16(float (&d)[64], std::uint64_t a, std::uint64_t b, Where where);
+
 }  // namespace cuda_emulation
