@@ -7,6 +7,18 @@
 #include "backend/cuda/product_copies.cuh"
 
 namespace bertx::cuda {
+
+/// Activations [64, 128]: two halves of 64 tokens, each in rows of 128 bytes.
+struct Halves {
+  static constexpr int kParts = 128 * 2 / kPart, kRowBytes = 128, kHalfBytes = 64 * kRowBytes;
+  unsigned char* at;
+
+  __device__ __forceinline__ unsigned char* part(int row, int part) const {
+    constexpr int kHalf = kParts / 2;
+    return Tile<kRowBytes>{at + part / kHalf * kHalfBytes}.part(row, part % kHalf);
+  }
+};
+
 namespace {
 
 using sparse::cuda::divide_up;
@@ -16,18 +28,6 @@ struct Cut {
 };
 constexpr int kAhead = 2;            // tiles that are on their way
 constexpr int kStages = kAhead + 2;  // and one that is read, and one that may still be
-constexpr int kRowBytes = 128, kStep = 16, kSteps = Cut::kDepthBytes / 2 / kStep;
-
-/// Activations [64, 128]: two halves of 64 tokens, each in rows of 128 bytes.
-struct Halves {
-  static constexpr int kParts = Cut::kTokens * 2 / kPart, kHalfBytes = Cut::kDepthBytes / 2 * kRowBytes;
-  unsigned char* at;
-
-  __device__ __forceinline__ unsigned char* part(int row, int part) const {
-    constexpr int kHalf = kParts / 2;
-    return Tile<kRowBytes>{at + part / kHalf * kHalfBytes}.part(row, part % kHalf);
-  }
-};
 
 template <class Source>
 using CopiesOf = Copies<Bf16Product, Source, Cut, Halves, kStages, sizeof(Source) == 4 ? kStages - 1 : kStages>;
@@ -35,7 +35,7 @@ using CopiesOf = Copies<Bf16Product, Source, Cut, Halves, kStages, sizeof(Source
 template <class Source>
 __global__ __launch_bounds__(Cut::kThreads, 1) void warpgroup_kernel(Problem p) {
 #ifdef BERTX_WARPGROUPS
-  constexpr int kWarpgroup = 128, kGroupRows = 64;
+  constexpr int kWarpgroup = 128, kGroupRows = 64, kStep = 16, kSteps = Cut::kDepthBytes / 2 / kStep;
   using C = CopiesOf<Source>;
   const std::int64_t id = blockIdx.x;
   C block{p, id % p.row_blocks * Cut::kRows, id / p.row_blocks * Cut::kTokens};
@@ -55,14 +55,14 @@ __global__ __launch_bounds__(Cut::kThreads, 1) void warpgroup_kernel(Problem p) 
     sparse::cuda::wait_copies<kAhead - 1>();
     sparse::cuda::publish_shared();
     __syncthreads();  // all have this tile, and are through with the one before the last
-    const unsigned char* const w = block.weights(tile).at + group * kGroupRows * kRowBytes;
+    const unsigned char* const w = block.weights(tile).at + group * kGroupRows * Halves::kRowBytes;
     const unsigned char* const x = block.activations(tile).at;
     sparse::cuda::begin_warpgroup_products();
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       sparse::cuda::warpgroup_mma_bf16(
           sums, sparse::cuda::warpgroup_rows(w + step * kStep * 2),
-          sparse::cuda::warpgroup_columns(x + step * kStep * kRowBytes, Halves::kHalfBytes));
+          sparse::cuda::warpgroup_columns(x + step * kStep * Halves::kRowBytes, Halves::kHalfBytes));
     }
     sparse::cuda::commit_warpgroup_products();
     block.fetch(tile + kAhead, tiles);
