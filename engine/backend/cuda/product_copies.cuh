@@ -36,7 +36,6 @@ struct Copies {
   static constexpr int kShared = kWeightStages * kWeightBytes + kActivationStages * kActivationBytes;
   static constexpr int kOwnParts = kActivationBytes / kPart / kThreads;  // parts of activations a thread carries
   static_assert(kOwnParts * kThreads * kPart == kActivationBytes);
-  using Carried = float4[kOwnParts][kFours];
 
   /// What a thread copies of a tile: one part of every kTogether-th row.
   template <class Tile>
@@ -57,6 +56,7 @@ struct Copies {
                              ((first_row + own_weights.row) * p.w.stride + own_weights.part * kPartNumbers) * kSize;
   const Source* from_activations = static_cast<const Source*>(p.x.data) + own_activations.row * p.x.stride +
                                    first_token + own_activations.part * kPartNumbers;
+  float4 carried[kRounds ? kOwnParts : 1][kFours] = {};  // activations that are to be rounded
 
   __device__ __forceinline__ Weights weights(int tile) const {
     return {sparse::cuda::dynamic_shared() + tile % kWeightStages * kWeightBytes};
@@ -104,7 +104,7 @@ struct Copies {
     return make_float4(from[0], left > 1 ? from[1] : 0, left > 2 ? from[2] : 0, left > 3 ? from[3] : 0);
   }
   /// The same into registers, as they are.
-  __device__ __forceinline__ void take_activations(int tile, Carried& carried) {
+  __device__ __forceinline__ void take_activations(int tile) {
     const std::int64_t left = p.tokens - first_token - own_activations.part * kPartNumbers;
     const int rows = static_cast<int>(p.w.cols) - tile * kDepth - own_activations.row;
 #pragma unroll
@@ -118,7 +118,7 @@ struct Copies {
     }
     from_activations += kDepth * p.x.stride;
   }
-  __device__ __forceinline__ void put_activations(int tile, const Carried& carried) const {
+  __device__ __forceinline__ void put_activations(int tile) const {
     const Activations to = activations(tile);
 #pragma unroll
     for (int i = 0; i < kOwnParts; ++i) {
@@ -134,6 +134,26 @@ struct Copies {
       if constexpr (!kRounds) fetch_activations(tile);
     }
     sparse::cuda::commit_copies();
+  }
+  /// Before tile 0: of copies kAhead tiles are under way, of activations that are rounded tile 0 lies there.
+  template <int kAhead>
+  __device__ __forceinline__ void begin(int tiles) {
+#pragma unroll
+    for (int tile = 0; tile < kAhead; ++tile) fetch(tile, tiles);
+    if constexpr (kRounds) {
+      take_activations(0);
+      put_activations(0);
+      if (tiles > 1) take_activations(1);
+    }
+  }
+  /// Beside the product of `tile`: what those that follow need.
+  template <int kAhead>
+  __device__ __forceinline__ void prepare_next(int tile, int tiles) {
+    fetch(tile + kAhead, tiles);
+    if constexpr (kRounds) {
+      if (tile + 1 < tiles) put_activations(tile + 1);
+      if (tile + 2 < tiles) take_activations(tile + 2);
+    }
   }
 };
 

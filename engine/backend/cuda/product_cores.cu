@@ -121,23 +121,13 @@ __global__ __launch_bounds__(C::kThreads, C::kBlocks) void product_kernel(Proble
   const int row = place / C::kAcross * C::kWarpRows, token = place % C::kAcross * C::kWarpTokens;
   const int tiles = static_cast<int>(divide_up(p.w.cols, B::kDepth));
   typename B::Sums sums = {};
-  typename B::Carried carried;
-#pragma unroll
-  for (int tile = 0; tile < kStages - 1; ++tile) block.fetch(tile, tiles);
-  if constexpr (B::kRounds) {
-    block.take_activations(0, carried);
-    block.put_activations(0, carried);
-    if (tiles > 1) block.take_activations(1, carried);
-  }
+  constexpr int kAhead = kStages - 1;
+  block.template begin<kAhead>(tiles);
 #pragma unroll 1
   for (int tile = 0; tile < tiles; ++tile) {
-    sparse::cuda::wait_copies<kStages - 2>();
+    sparse::cuda::wait_copies<kAhead - 1>();
     __syncthreads();  // all have this tile, and are through with the buffers that are filled now
-    block.fetch(tile + kStages - 1, tiles);
-    if constexpr (B::kRounds) {
-      if (tile + 1 < tiles) block.put_activations(tile + 1, carried);
-      if (tile + 2 < tiles) block.take_activations(tile + 2, carried);
-    }
+    block.template prepare_next<kAhead>(tile, tiles);
     block.multiply(tile, row, token, part, sums);
   }
   block.finish(place, part, row, token, sums);

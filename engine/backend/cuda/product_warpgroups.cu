@@ -42,14 +42,7 @@ __global__ __launch_bounds__(Cut::kThreads, 1) void warpgroup_kernel(Problem p) 
   const int thread = static_cast<int>(threadIdx.x), group = thread / kWarpgroup;
   const int tiles = static_cast<int>(divide_up(p.w.cols, C::kDepth));
   float sums[sparse::cuda::kWarpgroupSums] = {};
-  typename C::Carried carried;
-#pragma unroll
-  for (int tile = 0; tile < kAhead; ++tile) block.fetch(tile, tiles);
-  if constexpr (C::kRounds) {
-    block.take_activations(0, carried);
-    block.put_activations(0, carried);
-    if (tiles > 1) block.take_activations(1, carried);
-  }
+  block.template begin<kAhead>(tiles);
 #pragma unroll 1
   for (int tile = 0; tile < tiles; ++tile) {
     sparse::cuda::wait_copies<kAhead - 1>();
@@ -65,11 +58,7 @@ __global__ __launch_bounds__(Cut::kThreads, 1) void warpgroup_kernel(Problem p) 
           sparse::cuda::warpgroup_columns(x + step * kStep * Halves::kRowBytes, Halves::kHalfBytes));
     }
     sparse::cuda::commit_warpgroup_products();
-    block.fetch(tile + kAhead, tiles);
-    if constexpr (C::kRounds) {
-      if (tile + 1 < tiles) block.put_activations(tile + 1, carried);
-      if (tile + 2 < tiles) block.take_activations(tile + 2, carried);
-    }
+    block.template prepare_next<kAhead>(tile, tiles);
     sparse::cuda::wait_warpgroup_products<1>(sums);
   }
   sparse::cuda::wait_warpgroup_products<0>(sums);
