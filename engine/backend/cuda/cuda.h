@@ -119,6 +119,8 @@ class Weight : public PreparedWeight {
 };
 /// y = activation(y + bias) + residual, in one pass.
 void finish(Device& device, const Epilogue& epilogue, Tensor y);
+/// Row by row, between tensors of one shape and type (memory.cpp).
+void copy_2d(Tensor from, Tensor to, cudaMemcpyKind kind, cudaStream_t stream);
 
 inline Matrix matrix(Tensor x) { return {x.as<float>(), x.stride}; }
 inline ConstMatrix const_matrix(Tensor x) { return {x.as<float>(), x.stride}; }

@@ -94,10 +94,7 @@ DenseMatrix::DenseMatrix(Device& on, Tensor w, Inputs type)
   } else if (inputs == Inputs::tf32) {
     to_tf32(device.stream(), const_matrix(w), shape_of(w), {static_cast<float*>(to), stride});
   } else {
-    const auto row_bytes = [](std::int64_t columns) { return static_cast<std::size_t>(columns) * sizeof(float); };
-    check(cudaMemcpy2DAsync(to, row_bytes(stride), w.data, row_bytes(stride_of(w)), row_bytes(cols),
-                            static_cast<std::size_t>(rows), cudaMemcpyDeviceToDevice, device.stream()),
-          "copy");
+    copy_2d(w, {to, rows, cols, stride, DType::f32}, cudaMemcpyDeviceToDevice, device.stream());
   }
 }
 

@@ -39,7 +39,9 @@ bool is_small(Tensor from, Tensor to) {
   return from.dtype == to.dtype && from.rows == 1 && to.rows == 1 && bytes_of(from.cols, from.dtype) <= kSmall;
 }
 
-void copy_2d(Tensor from, Tensor to, cudaMemcpyKind kind, cudaStream_t stream) {
+}  // namespace
+
+void cuda::copy_2d(Tensor from, Tensor to, cudaMemcpyKind kind, cudaStream_t stream) {
   const std::size_t width = bytes_of(from.cols, from.dtype);
   // A matrix of one row may have any stride; the pitch must not be below the width.
   const auto pitch = [&](Tensor x) { return std::max(width, bytes_of(x.stride, x.dtype)); };
@@ -47,8 +49,6 @@ void copy_2d(Tensor from, Tensor to, cudaMemcpyKind kind, cudaStream_t stream) {
                           stream),
         "copy");
 }
-
-}  // namespace
 
 std::string CudaBackend::description() const {
   return "cuda: " + device_.description() +
@@ -72,7 +72,7 @@ void CudaBackend::upload(Tensor host, Tensor device) {
     check(cudaEventSynchronize(staging.copied[turn]), "copy to the device");
     const Tensor piece = view(staging.piece[turn], rows, columns, device.dtype);
     convert_host(part_of(host, row, rows, column, columns), piece);
-    copy_2d(piece, part_of(device, row, rows, column, columns), cudaMemcpyHostToDevice, device_.stream());
+    cuda::copy_2d(piece, part_of(device, row, rows, column, columns), cudaMemcpyHostToDevice, device_.stream());
     check(cudaEventRecord(staging.copied[turn], device_.stream()), "event");
     turn = 1 - turn;
   });
@@ -95,7 +95,7 @@ void CudaBackend::download(Tensor device, Tensor host) {
   for_pieces(device, device.dtype, [&](std::int64_t row, std::int64_t rows, std::int64_t column, std::int64_t columns) {
     check(cudaEventSynchronize(staging.copied[turn]), "copy");  // an upload may still read this piece
     const Tensor piece = view(staging.piece[turn], rows, columns, device.dtype);
-    copy_2d(part_of(device, row, rows, column, columns), piece, cudaMemcpyDeviceToHost, device_.stream());
+    cuda::copy_2d(part_of(device, row, rows, column, columns), piece, cudaMemcpyDeviceToHost, device_.stream());
     check(cudaEventRecord(staging.copied[turn], device_.stream()), "event");
     take_over();
     arriving = piece, target = part_of(host, row, rows, column, columns);
@@ -120,7 +120,7 @@ void CudaBackend::copy(Tensor from, Tensor to) {
   assert(from.dtype == to.dtype && from.rows == to.rows && from.cols == to.cols);
   if (from.size() == 0) return;
   if (from.contiguous() && to.contiguous()) from = joined(from), to = joined(to);
-  copy_2d(from, to, cudaMemcpyDeviceToDevice, device_.stream());
+  cuda::copy_2d(from, to, cudaMemcpyDeviceToDevice, device_.stream());
 }
 
 }  // namespace bertx

@@ -21,10 +21,7 @@ class Rounded {
     copy_.emplace(device, x.rows * stride_);
     data_ = copy_->get();
     if (x.dtype == DType::bf16) {
-      const auto bytes = [](std::int64_t columns) { return static_cast<std::size_t>(columns) * sizeof(std::uint16_t); };
-      check(cudaMemcpy2DAsync(copy_->get(), bytes(stride_), x.data, bytes(stride_of(x)), bytes(x.cols),
-                              static_cast<std::size_t>(x.rows), cudaMemcpyDeviceToDevice, device.stream()),
-            "copy");
+      copy_2d(x, {copy_->get(), x.rows, x.cols, stride_, DType::bf16}, cudaMemcpyDeviceToDevice, device.stream());
     } else {
       to_bf16(device.stream(), const_matrix(x), shape_of(x), {copy_->get(), stride_});
     }
